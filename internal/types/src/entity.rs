@@ -1,0 +1,16 @@
+//! The typed records of the replicated store.
+//!
+//! Who writes what: API handlers write intent (deployments, revisions, routes, ports, claims), the scheduler on the leader writes
+//! [`ReplicaDesired`] and the deployment's status, and each node writes only its own observations ([`NodeStatus`],
+//! [`ReplicaObserved`]) and the [`Subnet`]s of its bridges. Bodies are stored as JSON inside the store's own framing; fields left at
+//! their default are left out.
+
+mod cluster;
+mod deployment;
+mod key;
+mod replica;
+
+pub use cluster::{Claim, ClaimKind, ClusterMeta, Node, NodeSchedulability, NodeStatus, Subnet};
+pub use deployment::{Deployment, DeploymentRevision, PortRoute, RevisionCounter, RevisionKind, Route};
+pub use key::{Entity, Kind, Stored};
+pub use replica::{Endpoint, Outgoing, ReplaceOrder, ReplicaDesired, ReplicaIndex, ReplicaObserved, StateChange};
