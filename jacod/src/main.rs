@@ -1,0 +1,4 @@
+//! `jacod`.
+#[allow(dead_code)]
+mod config;
+fn main() {}

@@ -1,0 +1,149 @@
+//! A real `jacod`.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait::eventually;
+use crate::{Cli, program};
+
+/// A `jacod` in a folder of its own, with its ingress on a loopback port.
+pub struct Daemon {
+    folder: tempfile::TempDir,
+    http: SocketAddr,
+    metrics: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts a daemon that uses the engine behind this socket. The cluster is not initialised yet.
+    pub fn start(engine_socket: &Path) -> anyhow::Result<Daemon> {
+        let folder = tempfile::Builder::new().prefix("jaco-node-").tempdir()?;
+        let ports = free_ports(4)?;
+        let address = |index: usize| SocketAddr::from(([127, 0, 0, 1], ports[index]));
+        let config = format!(
+            "data_dir: {data}\nunix_socket: {socket}\ndocker_socket: {engine}\nhostname: node-a\nlisten_addr: {listen}\n\
+             cluster_addr: {cluster}\nhttp_addr: {http}\nmetrics_addr: {metrics}\nlog_level: debug\n",
+            data = folder.path().join("data").display(),
+            socket = folder.path().join("jaco.sock").display(),
+            engine = engine_socket.display(),
+            listen = address(0),
+            cluster = address(1),
+            http = address(2),
+            metrics = address(3),
+        );
+        std::fs::write(folder.path().join("jacod.yaml"), config)?;
+        let mut daemon = Daemon { folder, http: address(2), metrics: address(3), child: None };
+        daemon.boot()?;
+        Ok(daemon)
+    }
+
+    /// Starts a daemon and makes it the first member of a cluster.
+    pub fn start_cluster(engine_socket: &Path) -> anyhow::Result<Daemon> {
+        let daemon = Daemon::start(engine_socket)?;
+        daemon.cli().run(&["cluster", "init", "--no-systemd-enable"])?;
+        Ok(daemon)
+    }
+
+    /// The folder that holds everything of this node.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The ingress.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// `/metrics` and `/ready`.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// The command line client, pointed at this node.
+    pub fn cli(&self) -> Cli {
+        Cli::new(self.folder.path().join("jaco.sock"))
+    }
+
+    /// Process id of the running daemon.
+    pub fn pid(&self) -> anyhow::Result<Pid> {
+        let child = self.child.as_ref().context("the daemon does not run")?;
+        Ok(Pid::from_raw(i32::try_from(child.id())?))
+    }
+
+    /// Starts the daemon again, and waits until its socket answers.
+    pub fn boot(&mut self) -> anyhow::Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("jacod.log"))?;
+        let child = Command::new(program("jacod"))
+            .arg("--config")
+            .arg(self.folder.path().join("jacod.yaml"))
+            .env_remove("JACO_LOG")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("jacod could not be started")?;
+        self.child = Some(child);
+        let cli = self.cli();
+        eventually(Duration::from_secs(20), "jacod answers", || {
+            let answer = cli.try_run(&["cluster", "status"]);
+            if answer.code == 0 { Ok(()) } else { Err(answer.stderr) }
+        })
+        .with_context(|| self.log_tail(30))
+    }
+
+    /// Stops the daemon as the service manager does and waits for its end; gives the time it took.
+    pub fn stop(&mut self) -> anyhow::Result<Duration> {
+        let begin = std::time::Instant::now();
+        self.end(Signal::SIGTERM)?;
+        Ok(begin.elapsed())
+    }
+
+    /// Kills the daemon without warning.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.end(Signal::SIGKILL)
+    }
+
+    fn end(&mut self, signal: Signal) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            kill(Pid::from_raw(i32::try_from(child.id())?), signal)?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// The last lines of the daemon's log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("jacod.log")).unwrap_or_default();
+        let all: Vec<&str> = text.lines().collect();
+        format!("jacod's log ends with:\n{}", all[all.len().saturating_sub(lines)..].join("\n"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Ports that were free a moment ago.
+fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+    let listeners = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<Vec<_>, _>>()?;
+    Ok(listeners
+        .iter()
+        .map(|listener| listener.local_addr().map(|address| address.port()))
+        .collect::<Result<_, _>>()?)
+}
