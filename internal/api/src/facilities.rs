@@ -1,0 +1,119 @@
+//! What the handlers need of the rest of the daemon, as narrow traits. The daemon's composition root adapts its parts to them.
+
+use jaco_proto::v1;
+use jaco_state::BoxFuture;
+use jaco_types::{NodeId, ReplicaId, UserError};
+use tokio::sync::mpsc;
+
+use crate::render::SoftReplica;
+
+/// What consensus says of itself on this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsensusStatus {
+    /// The leader, where one is known.
+    pub leader: Option<NodeId>,
+    /// Last log index applied here.
+    pub index: u64,
+    /// Whether this side has a majority.
+    pub quorum: bool,
+    /// Members with a vote.
+    pub voters: Vec<NodeId>,
+    /// Members without one.
+    pub learners: Vec<NodeId>,
+}
+
+/// Init, and the state of consensus.
+pub trait Consensus: Send + Sync + 'static {
+    /// Makes this node the first member of a new cluster of that name; the cluster's id and name come back.
+    fn initialise<'a>(&'a self, name: Option<String>, actor: &'a str) -> BoxFuture<'a, Result<(String, String), UserError>>;
+
+    /// What consensus says now.
+    fn status(&self) -> ConsensusStatus;
+}
+
+/// One of the daemon's loops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoopStatus {
+    /// Its name: what it keeps true.
+    pub name: String,
+    /// `idle`, `running`, `backoff` or `stopped`.
+    pub state: &'static str,
+    /// Runs since the start.
+    pub runs: u64,
+    /// Failed runs since the last good one.
+    pub errors_in_a_row: u32,
+    /// The last failure.
+    pub last_error: Option<String>,
+    /// End of the last run, milliseconds since the Unix epoch.
+    pub last_run_at_ms: Option<u64>,
+    /// Time since it was woken and has not run, milliseconds.
+    pub lag_ms: u64,
+}
+
+impl From<LoopStatus> for v1::Loop {
+    fn from(status: LoopStatus) -> Self {
+        v1::Loop {
+            name: status.name,
+            state: status.state.to_owned(),
+            runs: status.runs,
+            errors_in_a_row: status.errors_in_a_row,
+            last_error: status.last_error,
+            last_run_at_ms: status.last_run_at_ms,
+            lag_ms: status.lag_ms,
+        }
+    }
+}
+
+/// The daemon's loops, for operators.
+pub trait Loops: Send + Sync + 'static {
+    /// Every loop, by name.
+    fn status(&self) -> Vec<LoopStatus>;
+}
+
+/// The daemon's log level.
+pub trait LogLevels: Send + Sync + 'static {
+    /// The level in force.
+    fn level(&self) -> String;
+
+    /// Changes it until the next restart; refuses a word that is no level.
+    fn set_level(&self, level: &str) -> Result<(), UserError>;
+}
+
+/// What the node knows of its replicas and never commits.
+pub trait SoftStates: Send + Sync + 'static {
+    /// Of one replica; all absent when the node knows nothing.
+    fn replica(&self, id: &ReplicaId) -> SoftReplica;
+}
+
+/// Which lines of a container's log are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// New lines follow until the container ends.
+    pub follow: bool,
+    /// Only lines after this time, milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Only this many lines from the end.
+    pub tail: Option<u32>,
+}
+
+/// A line of a container's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaLogLine {
+    /// `stdout` or `stderr`.
+    pub stream: &'static str,
+    /// The engine's time stamp, milliseconds since the Unix epoch.
+    pub ts_ms: u64,
+    /// The line without its end.
+    pub line: String,
+}
+
+/// Containers' logs on this node.
+pub trait LogSource: Send + Sync + 'static {
+    /// Sends a container's lines into `lines` until they end, the receiver is gone, or the engine fails.
+    fn read(
+        &self,
+        container_id: String,
+        options: LogOptions,
+        lines: mpsc::Sender<ReplicaLogLine>,
+    ) -> BoxFuture<'static, Result<(), UserError>>;
+}

@@ -1,0 +1,130 @@
+//! Manifests on their way in: limits, the checked spec with its remarks, and the comparison with what is active.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jaco_manifest::model::Options;
+use jaco_manifest::{Diagnostic, Resolution, Severity, SourceNames, diff as spec_diff, resolve as resolve_texts};
+use jaco_proto::v1;
+use jaco_state::View;
+use jaco_types::{DeploymentSpec, ErrorCode, ReplicaDesired, UserError};
+
+use crate::Parts;
+
+/// A manifest that was accepted.
+pub(crate) struct Resolved {
+    pub(crate) spec: DeploymentSpec,
+    pub(crate) remarks: Vec<v1::Remark>,
+}
+
+/// Reads the two texts as final; a refusal carries every problem: the first as itself, the others in its details.
+pub(crate) fn resolve(parts: &Parts, request: &v1::ApplyRequest) -> Result<Resolved, UserError> {
+    for (name, text) in [("jaco.yaml", &request.jaco_yaml), ("compose.yaml", &request.compose_yaml)] {
+        check_size(name, text.len(), parts.limits.manifest_bytes)?;
+    }
+    let options = Options {
+        daemon_ports: parts.reserved_ports.iter().copied().collect(),
+        hidden_environment: hidden(&request.hidden),
+        plain_http_only: true,
+    };
+    let Resolution { spec, mut diagnostics } =
+        resolve_texts(&request.jaco_yaml, &request.compose_yaml, &SourceNames::default(), &options);
+    if request.strict {
+        diagnostics.make_strict();
+    }
+    let diagnostics = diagnostics.into_vec();
+    let errors: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+    if let Some(refusal) = refusal(&errors) {
+        return Err(refusal);
+    }
+    let spec = spec.ok_or_else(|| UserError::internal("the manifest gave no deployment", "no diagnostic says why"))?;
+    check_replicas(&spec, parts.limits.deployment_replicas)?;
+    Ok(Resolved { spec, remarks: diagnostics.iter().filter_map(remark).collect() })
+}
+
+fn check_size(name: &str, bytes: usize, limit: usize) -> Result<(), UserError> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(UserError::new(
+        ErrorCode::RequestTooLarge,
+        format!("{name} has {bytes} bytes and the limit is {limit}; split the deployment into smaller ones"),
+    )
+    .with("limit", limit)
+    .with("size", bytes)
+    .with("unit", "bytes"))
+}
+
+fn check_replicas(spec: &DeploymentSpec, limit: u64) -> Result<(), UserError> {
+    let wanted: u64 = spec.services.values().map(|service| u64::from(service.replicas)).sum();
+    if wanted <= limit {
+        return Ok(());
+    }
+    Err(UserError::new(
+        ErrorCode::RequestTooLarge,
+        format!("{} asks for {wanted} replicas and the limit of a deployment is {limit}", spec.name),
+    )
+    .with("limit", limit)
+    .with("size", wanted)
+    .with("unit", "replicas"))
+}
+
+fn hidden(variables: &[v1::HiddenVariable]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut by_service: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for variable in variables {
+        by_service.entry(variable.service.clone()).or_default().insert(variable.name.clone());
+    }
+    by_service
+}
+
+/// One error for all: the first problem's code and text; when there are more, all texts, one per line, in `details.problems`.
+fn refusal(errors: &[&Diagnostic]) -> Option<UserError> {
+    let (first, more) = errors.split_first()?;
+    let mut error = first.to_user_error();
+    if !more.is_empty() {
+        let all: Vec<String> = errors.iter().map(|problem| format!("{}: {problem}", problem.code)).collect();
+        error.message = format!("{} (and {} more)", error.message, more.len());
+        error = error.with("problems", all.join("\n"));
+    }
+    Some(error)
+}
+
+fn remark(diagnostic: &Diagnostic) -> Option<v1::Remark> {
+    let severity = match diagnostic.severity {
+        Severity::Note => v1::remark::Severity::Note,
+        Severity::Warning => v1::remark::Severity::Warning,
+        Severity::Error => return None,
+    };
+    Some(jaco_proto::remark_to_wire(severity, diagnostic.to_user_error()))
+}
+
+/// What differs between two specs, and the replicas whose containers would be replaced.
+pub(crate) fn diff(view: &View, before: Option<&std::sync::Arc<DeploymentSpec>>, after: &DeploymentSpec) -> v1::Diff {
+    let diff = spec_diff::diff(before.map(AsRef::as_ref), after);
+    let item = |object: &spec_diff::Object| v1::DiffItem { kind: object.kind.to_owned(), name: object.name.clone() };
+    let restarts = view
+        .list::<ReplicaDesired>()
+        .filter(|replica| replica.deployment == after.name && diff.restarts.contains(&replica.service))
+        .map(|replica| replica.id.to_string())
+        .collect();
+    v1::Diff {
+        adds: diff.adds.iter().map(item).collect(),
+        updates: diff
+            .updates
+            .iter()
+            .map(|update| v1::DiffUpdate {
+                kind: update.kind.to_owned(),
+                name: update.name.clone(),
+                field: update.field.clone(),
+                old: update.old.clone().unwrap_or_default(),
+                new: update.new.clone().unwrap_or_default(),
+            })
+            .collect(),
+        removes: diff.removes.iter().map(item).collect(),
+        restarts,
+    }
+}
+
+/// Whether an apply changes anything.
+pub(crate) fn has_changes(diff: &v1::Diff) -> bool {
+    !(diff.adds.is_empty() && diff.updates.is_empty() && diff.removes.is_empty())
+}

@@ -1,0 +1,238 @@
+//! The handlers behind a real Unix socket, over a store without consensus and with facilities made up here.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jaco_proto::v1::cluster_client::ClusterClient;
+use jaco_proto::v1::deploy_client::DeployClient;
+use jaco_proto::v1::node_client::NodeClient;
+use jaco_proto::v1::watch_client::WatchClient;
+use jaco_proto::{from_status, v1};
+use jaco_state::{BoxFuture, LocalStore, Transaction};
+use jaco_testkit::{ManualClock, TestStore, cluster_store, empty_store};
+use jaco_types::{DeploymentRevision, ReplicaDesired, ReplicaId, ReplicaObserved, ReplicaState};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::*;
+
+mod deploy;
+mod read;
+mod stream;
+
+/// Facilities that answer the same each time.
+#[derive(Default)]
+struct Fixed {
+    level: Mutex<String>,
+}
+
+impl Consensus for Fixed {
+    fn initialise<'a>(&'a self, name: Option<String>, _: &'a str) -> BoxFuture<'a, Result<(String, String), UserError>> {
+        Box::pin(async move { Ok(("id".to_owned(), name.unwrap_or_else(|| "id".to_owned()))) })
+    }
+
+    fn status(&self) -> ConsensusStatus {
+        ConsensusStatus { leader: Some(NodeId(1)), index: 7, quorum: true, voters: vec![NodeId(1)], learners: vec![] }
+    }
+}
+
+impl Loops for Fixed {
+    fn status(&self) -> Vec<LoopStatus> {
+        ["runtime", "api"]
+            .map(|name| LoopStatus {
+                name: name.to_owned(),
+                state: "idle",
+                runs: 3,
+                errors_in_a_row: 0,
+                last_error: None,
+                last_run_at_ms: Some(5),
+                lag_ms: 0,
+            })
+            .to_vec()
+    }
+}
+
+impl LogLevels for Fixed {
+    fn level(&self) -> String {
+        self.level.lock().unwrap().clone()
+    }
+
+    fn set_level(&self, level: &str) -> Result<(), UserError> {
+        if level == "loud" {
+            return Err(UserError::new(ErrorCode::ValidationFailed, "no such level").with("field", "level"));
+        }
+        *self.level.lock().unwrap() = level.to_owned();
+        Ok(())
+    }
+}
+
+impl SoftStates for Fixed {
+    fn replica(&self, _: &ReplicaId) -> SoftReplica {
+        SoftReplica { last_health_at_ms: Some(11), last_attempt_at_ms: None, pull: Some((1, 2, 3, 4)) }
+    }
+}
+
+impl LogSource for Fixed {
+    fn read(
+        &self,
+        container_id: String,
+        options: LogOptions,
+        lines: mpsc::Sender<ReplicaLogLine>,
+    ) -> BoxFuture<'static, Result<(), UserError>> {
+        Box::pin(async move {
+            if container_id.starts_with("broken") {
+                return Err(UserError::new(ErrorCode::DockerError, "no such container"));
+            }
+            let line = ReplicaLogLine { stream: "stdout", ts_ms: 9, line: format!("from {container_id}") };
+            // A receiver that is gone ends the reading, as in the real source.
+            let _ = lines.send(line).await;
+            if options.follow {
+                lines.closed().await;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A server on a socket of its own.
+struct Server {
+    store: Arc<LocalStore>,
+    channel: Channel,
+    stop: CancellationToken,
+    _folder: tempfile::TempDir,
+    serving: tokio::task::JoinHandle<Result<(), ServeError>>,
+}
+
+impl Server {
+    async fn start(test: TestStore, limits: Limits) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jaco.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let store: Arc<LocalStore> = test.store.clone();
+        let fixed = Arc::new(Fixed::default());
+        let clock = Arc::new(ManualClock::new(1_000_000));
+        let api = Api::new(Parts {
+            deployments: Deployments::new(store.clone(), clock),
+            store: store.clone(),
+            consensus: fixed.clone(),
+            loops: fixed.clone(),
+            log_levels: fixed.clone(),
+            soft: fixed.clone(),
+            logs: fixed,
+            limits,
+            reserved_ports: vec![7000],
+            node: NodeId(1),
+            hostname: Hostname::new("node-a").unwrap(),
+            version: "1.2.3",
+        });
+        let stop = CancellationToken::new();
+        #[allow(clippy::disallowed_methods)] // The test owns it, and awaits it in `end`.
+        let serving = tokio::spawn(serve_unix(api, listener, stop.clone()));
+        let channel =
+            tonic::transport::Endpoint::try_from(format!("unix://{}", path.display())).unwrap().connect().await.unwrap();
+        Server { store, channel, stop, _folder: folder, serving }
+    }
+
+    async fn cluster() -> Server {
+        Server::start(cluster_store(&["node-a"]), Limits::default()).await
+    }
+
+    fn deploy(&self) -> DeployClient<Channel> {
+        DeployClient::new(self.channel.clone())
+    }
+
+    fn watch(&self) -> WatchClient<Channel> {
+        WatchClient::new(self.channel.clone())
+    }
+
+    fn write(&self, fill: impl FnOnce(&mut Transaction)) {
+        let mut transaction = Transaction::new("test");
+        fill(&mut transaction);
+        self.store.commit(transaction).unwrap();
+    }
+
+    async fn apply(&self, jaco: &str, compose: &str) -> Result<v1::ApplyResponse, UserError> {
+        let request =
+            v1::ApplyRequest { jaco_yaml: jaco.to_owned(), compose_yaml: compose.to_owned(), ..Default::default() };
+        self.deploy().apply(request).await.map(tonic::Response::into_inner).map_err(|status| from_status(&status))
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        drop(self.channel);
+        tokio::time::timeout(Duration::from_secs(5), self.serving).await.unwrap().unwrap().unwrap();
+    }
+}
+
+const JACO: &str = "deployment: shop\nroutes: [{domain: shop.test, service: web, port: 80}]\n";
+const COMPOSE: &str = "services:\n  web:\n    image: nginx:1\n    deploy: {replicas: 2}\n";
+
+fn code<T: std::fmt::Debug>(result: Result<tonic::Response<T>, Status>) -> ErrorCode {
+    from_status(&result.unwrap_err()).code
+}
+
+#[tokio::test]
+async fn before_init_only_init_and_status_answer() {
+    let server = Server::start(empty_store(), Limits::default()).await;
+    let mut cluster = ClusterClient::new(server.channel.clone());
+    let status = cluster.status(v1::ClusterStatusRequest {}).await.unwrap().into_inner();
+    assert!(!status.initialized);
+    let mut deploy = server.deploy();
+    let uninitialized = ErrorCode::ClusterUninitialized;
+    assert_eq!(server.apply(JACO, COMPOSE).await.unwrap_err().code, uninitialized);
+    assert_eq!(code(deploy.rollback(v1::RollbackRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.delete(v1::DeleteRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.status(v1::StatusRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.get_deployments(v1::GetDeploymentsRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.get_deployment(v1::GetDeploymentRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.get_replicas(v1::GetReplicasRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.get_routes(v1::GetRoutesRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.get_route(v1::GetRouteRequest::default()).await), uninitialized);
+    assert_eq!(code(deploy.history(v1::HistoryRequest::default()).await), uninitialized);
+    assert!(deploy.logs(v1::LogsRequest::default()).await.is_err());
+    assert!(server.watch().subscribe(v1::SubscribeRequest::default()).await.is_err());
+    let answer = cluster.init(v1::InitRequest { name: "prod".into() }).await.unwrap().into_inner();
+    assert_eq!(answer.cluster_name, "prod");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn the_cluster_names_its_leader_and_members() {
+    let server = Server::cluster().await;
+    let mut cluster = ClusterClient::new(server.channel.clone());
+    let status = cluster.status(v1::ClusterStatusRequest {}).await.unwrap().into_inner();
+    assert!(status.initialized && status.quorum);
+    assert_eq!(status.leader.as_deref(), Some("node-a"));
+    assert_eq!(status.nodes.len(), 1);
+    assert_eq!(status.nodes[0].suffrage(), v1::Suffrage::Voter);
+    assert_eq!(status.nodes[0].status(), v1::NodeState::Ready);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_node_shows_its_loops_and_changes_its_log_level() {
+    let server = Server::cluster().await;
+    let mut node = NodeClient::new(server.channel.clone());
+    let status = node.status(v1::NodeStatusRequest::default()).await.unwrap().into_inner();
+    let names: Vec<&str> = status.loops.iter().map(|status| status.name.as_str()).collect();
+    assert_eq!(names, ["api", "runtime"], "by name");
+    assert_eq!((status.hostname.as_str(), status.version.as_str()), ("node-a", "1.2.3"));
+    let missing = node.status(v1::NodeStatusRequest { hostname: "node-z".into() }).await;
+    assert_eq!(code(missing), ErrorCode::NodeNotFound);
+    let level = node.set_log_level(v1::SetLogLevelRequest { level: "debug".into() }).await.unwrap().into_inner().level;
+    assert_eq!(level, "debug");
+    assert_eq!(
+        code(node.set_log_level(v1::SetLogLevelRequest { level: "loud".into() }).await),
+        ErrorCode::ValidationFailed
+    );
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams_that_would_go_on_for_ever() {
+    let server = Server::cluster().await;
+    let mut stream = server.watch().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some());
+    server.end().await;
+}

@@ -1,0 +1,47 @@
+//! What users ask for, as transactions: apply, rollback, delete, and the first transaction of a cluster.
+//!
+//! Each function reads one view and either refuses with a [`jaco_types::UserError`] or returns every write of the operation in one
+//! transaction. A refusal for a reason of state is only true when the view was linearizable. Everything a decision relied on is among the checks,
+//! so of two simultaneous operations that exclude each other one is refused at apply; it is then to be computed anew from a view
+//! that has reached the refusal's index, which gives the refusal its name.
+
+mod apply;
+mod claims;
+mod delete;
+mod init;
+mod resolved;
+mod rollback;
+
+pub use apply::{Applied, ApplyRequest, apply};
+pub use delete::{Deleted, delete};
+pub use init::init;
+pub use rollback::{RolledBack, rollback};
+
+use jaco_state::View;
+use jaco_types::{Deployment, DeploymentName, DeploymentStatus, ErrorCode, UserError};
+
+use crate::status;
+
+/// The deployment of this name, or `deployment_not_found`.
+fn find_deployment<'a>(view: &'a View, name: &DeploymentName) -> Result<&'a Deployment, UserError> {
+    view.get::<Deployment>(name.as_str()).ok_or_else(|| {
+        UserError::new(
+            ErrorCode::DeploymentNotFound,
+            format!("there is no deployment {name:?}; `jaco status` lists those there are"),
+        )
+        .with("deployment", name)
+    })
+}
+
+/// A deployment that has just been given a revision: pending, until the scheduler has looked at it.
+fn begun(name: DeploymentName, revision: u64, previous: Option<u64>, attempt: u64) -> Deployment {
+    let (_, status_details) = status::pending(status::WAITING);
+    Deployment {
+        name,
+        active_revision: revision,
+        previous_revision: previous,
+        attempt,
+        status: DeploymentStatus::Pending,
+        status_details,
+    }
+}

@@ -1,0 +1,27 @@
+//! `jaco cluster init`.
+
+use jaco_state::{Transaction, View};
+use jaco_types::{ClusterMeta, ErrorCode, Node, NodeSchedulability, NodeState, NodeStatus, UserError};
+
+/// The first transaction of a cluster: its record, and the node it begins with, which is `joining` until it says that it is ready.
+///
+/// Errors: `cluster_already_initialized`.
+pub fn init(view: &View, cluster: ClusterMeta, node: Node, identity: &str) -> Result<Transaction, UserError> {
+    if let Some(existing) = view.cluster() {
+        return Err(UserError::new(
+            ErrorCode::ClusterAlreadyInitialized,
+            format!("this node already belongs to cluster {:?}; nothing was changed", existing.name),
+        )
+        .with("cluster_id", &existing.cluster_id));
+    }
+    let id = node.id;
+    let mut transaction = Transaction::new(identity);
+    transaction.audit("node_join", [("hostname", node.hostname.to_string())]);
+    // Its key: the only record of its kind.
+    transaction.check_absent::<ClusterMeta>("cluster");
+    transaction.put(cluster);
+    transaction.put(node);
+    transaction.put(NodeStatus { id, state: NodeState::Joining, details: std::collections::BTreeMap::new() });
+    transaction.put(NodeSchedulability { id, schedulable: true });
+    Ok(transaction)
+}

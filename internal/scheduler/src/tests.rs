@@ -1,0 +1,323 @@
+//! Tests against the real transaction logic: plans are committed to a [`LocalStore`], and nodes are played by [`World`].
+
+mod gates;
+mod intents;
+mod placement;
+mod property;
+mod replicas;
+mod rolling;
+mod scale;
+mod status;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jaco_state::{Clock, Commit, LocalStore, ProposeError, Store, Transaction, View};
+use jaco_types::*;
+
+use crate::intent::{self, Applied, ApplyRequest};
+use crate::{Plan, Planner, plan};
+
+const TERM: u64 = 1;
+
+/// A clock that goes on by a millisecond with each look.
+#[derive(Debug, Default)]
+struct CountingClock(AtomicU64);
+
+impl Clock for CountingClock {
+    fn now_ms(&self) -> u64 {
+        1_000_000 + self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.now_ms())
+    }
+}
+
+fn deployment(name: &str) -> DeploymentName {
+    DeploymentName::new(name).unwrap()
+}
+
+fn service_name(name: &str) -> ServiceName {
+    ServiceName::new(name).unwrap()
+}
+
+fn host(name: &str) -> Hostname {
+    Hostname::new(name).unwrap()
+}
+
+fn node_id(name: &str) -> NodeId {
+    let fold = |sum: u64, byte: u8| sum.wrapping_mul(131).wrapping_add(u64::from(byte));
+    NodeId(name.bytes().fold(7, fold))
+}
+
+/// A stateless service on a plain image.
+fn service(replicas: u32) -> ServiceSpec {
+    ServiceSpec {
+        replicas,
+        placement: Placement::Spread,
+        exclusive: false,
+        reschedule: Reschedule::Auto,
+        restart: RestartMode::Always,
+        pull_policy: PullPolicy::PreferRemote,
+        depends_on: BTreeMap::new(),
+        ports: Vec::new(),
+        hidden_environment: Vec::new(),
+        container: ContainerSpec { image: "web:1".to_owned(), ..ContainerSpec::default() },
+    }
+}
+
+fn with_image(mut service: ServiceSpec, image: &str) -> ServiceSpec {
+    service.container.image = image.to_owned();
+    service
+}
+
+fn with_placement(mut service: ServiceSpec, placement: Placement) -> ServiceSpec {
+    service.placement = placement;
+    service
+}
+
+fn with_volume(mut service: ServiceSpec) -> ServiceSpec {
+    service.container.mounts.push(Mount::Volume {
+        source: VolumeName::new("data").unwrap(),
+        target: "/data".to_owned(),
+        read_only: false,
+        nocopy: false,
+        subpath: None,
+    });
+    service
+}
+
+fn with_dependency(mut service: ServiceSpec, on: &str, condition: DependencyCondition, required: bool) -> ServiceSpec {
+    service.depends_on.insert(service_name(on), Dependency { condition, required });
+    service
+}
+
+fn hosts(names: &[&str]) -> Placement {
+    Placement::Hosts(names.iter().map(|name| host(name)).collect())
+}
+
+fn spec<const N: usize>(name: &str, services: [(&str, ServiceSpec); N]) -> DeploymentSpec {
+    DeploymentSpec {
+        name: deployment(name),
+        services: services.into_iter().map(|(name, service)| (service_name(name), service)).collect(),
+        networks: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        routes: Vec::new(),
+        acme_email: None,
+    }
+}
+
+/// A cluster whose nodes do what the test says.
+struct World {
+    store: LocalStore,
+    /// Sees every view that is planned, and must find what a planner that knows nothing finds.
+    planner: RefCell<Planner>,
+}
+
+impl World {
+    /// A cluster with these nodes, all ready.
+    fn new(nodes: &[&str]) -> Self {
+        let world = World { store: LocalStore::new(Arc::new(CountingClock::default())), planner: RefCell::default() };
+        for (number, name) in nodes.iter().enumerate() {
+            if number == 0 {
+                let init = intent::init(&world.view(), cluster_meta(), node(name), "local").unwrap();
+                world.commit(init).unwrap();
+            }
+            world.add_node(name);
+        }
+        world
+    }
+
+    fn view(&self) -> View {
+        self.store.view()
+    }
+
+    fn commit(&self, transaction: Transaction) -> Result<Commit, ProposeError> {
+        self.store.commit(transaction)
+    }
+
+    fn add_node(&self, name: &str) {
+        let mut transaction = Transaction::new("test");
+        transaction.put(node(name));
+        transaction.put(NodeSchedulability { id: node_id(name), schedulable: true });
+        self.commit(transaction).unwrap();
+        self.set_node(name, NodeState::Ready);
+    }
+
+    fn set_node(&self, name: &str, state: NodeState) {
+        let mut transaction = Transaction::new("test");
+        transaction.put(NodeStatus { id: node_id(name), state, details: BTreeMap::new() });
+        self.commit(transaction).unwrap();
+    }
+
+    fn remove_node(&self, name: &str) {
+        let mut transaction = Transaction::new("test");
+        let key = node_id(name).to_string();
+        transaction.delete::<Node>(key.as_str()).delete::<NodeStatus>(key.as_str());
+        transaction.delete::<NodeSchedulability>(key.as_str());
+        self.commit(transaction).unwrap();
+    }
+
+    fn request(spec: DeploymentSpec) -> ApplyRequest {
+        ApplyRequest {
+            spec: Arc::new(spec),
+            jaco_yaml: "deployment: test".to_owned(),
+            compose_yaml: "services: {}".to_owned(),
+            identity: "local".to_owned(),
+            now_ms: 5,
+        }
+    }
+
+    fn try_apply(&self, spec: DeploymentSpec) -> Result<Applied, UserError> {
+        let applied = intent::apply(&self.view(), &World::request(spec))?;
+        self.commit(applied.transaction.clone()).unwrap();
+        Ok(applied)
+    }
+
+    fn apply(&self, spec: DeploymentSpec) -> u64 {
+        self.try_apply(spec).unwrap().revision
+    }
+
+    fn plan(&self) -> Plan {
+        let view = self.view();
+        let planned = plan(&view, TERM);
+        assert_eq!(self.planner.borrow_mut().plan(&view, TERM), planned);
+        planned
+    }
+
+    /// Plans once and commits; returns whether there was anything to do.
+    fn plan_once(&self) -> bool {
+        let plan = self.plan();
+        let any = !plan.transactions.is_empty();
+        for transaction in plan.transactions {
+            assert!(!transaction.is_empty(), "an empty transaction");
+            self.commit(transaction).unwrap();
+        }
+        any
+    }
+
+    /// Reports a state for a replica as its node would, for its present generation and attempt.
+    fn observe(&self, id: &str, state: ReplicaState, code: Option<ErrorCode>) {
+        let view = self.view();
+        let desired = view.get::<ReplicaDesired>(id).unwrap_or_else(|| panic!("no replica {id}"));
+        let mut transaction = Transaction::new("node");
+        transaction.put(observation(desired, state, code));
+        self.commit(transaction).unwrap();
+    }
+
+    /// Brings up every replica that may start and is not up.
+    fn start_all(&self) -> bool {
+        let view = self.view();
+        let mut started = Vec::new();
+        for desired in view.list::<ReplicaDesired>() {
+            let observed = view.get::<ReplicaObserved>(desired.id.as_str());
+            let current =
+                observed.filter(|observed| observed.generation == desired.generation && observed.node == desired.node);
+            let runs = current.is_some_and(|observed| observed.state == ReplicaState::Running);
+            if !runs && desired.waiting_on.is_empty() {
+                started.push(observation(desired, ReplicaState::Running, None));
+            }
+        }
+        for chunk in started.chunks(500) {
+            let mut transaction = Transaction::new("node");
+            for observed in chunk {
+                transaction.put(observed.clone());
+            }
+            self.commit(transaction).unwrap();
+        }
+        !started.is_empty()
+    }
+
+    /// Plans and starts until nothing changes any more.
+    fn settle(&self) {
+        for _ in 0..200 {
+            let planned = self.plan_once();
+            let started = self.start_all();
+            if !planned && !started {
+                return;
+            }
+        }
+        panic!("no fixpoint after 200 passes");
+    }
+
+    fn replica(&self, id: &str) -> ReplicaDesired {
+        self.view().get::<ReplicaDesired>(id).cloned().unwrap_or_else(|| panic!("no replica {id}"))
+    }
+
+    fn replicas(&self, of: &str) -> Vec<ReplicaDesired> {
+        self.view().list::<ReplicaDesired>().filter(|replica| replica.deployment.as_str() == of).cloned().collect()
+    }
+
+    fn ids(&self, of: &str) -> Vec<String> {
+        self.replicas(of).into_iter().map(|replica| replica.id.to_string()).collect()
+    }
+
+    /// Host names with the number of replicas each has of a deployment.
+    fn spread(&self, of: &str) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for replica in self.replicas(of) {
+            *counts.entry(replica.hostname.to_string()).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    fn deployment(&self, name: &str) -> Deployment {
+        self.view().get::<Deployment>(name).cloned().unwrap_or_else(|| panic!("no deployment {name}"))
+    }
+
+    fn reason(&self, name: &str) -> Option<String> {
+        self.deployment(name).status_details.get("reason").cloned()
+    }
+}
+
+fn cluster_meta() -> ClusterMeta {
+    ClusterMeta {
+        cluster_id: "c".to_owned(),
+        name: "test".to_owned(),
+        incarnation: 1,
+        feature_level: 1,
+        created_at_ms: 1,
+        ipam_pool: "10.244.0.0/16".parse().unwrap(),
+        mesh_cidr: "10.243.0.0/16".parse().unwrap(),
+        node_down_after_ms: 10_000,
+    }
+}
+
+fn node(name: &str) -> Node {
+    Node {
+        id: node_id(name),
+        hostname: host(name),
+        address: "127.0.0.1".to_owned(),
+        grpc_address: "127.0.0.1:7000".to_owned(),
+        version: "0".to_owned(),
+        joined_at_ms: 1,
+        labels: BTreeMap::new(),
+    }
+}
+
+fn observation(desired: &ReplicaDesired, state: ReplicaState, code: Option<ErrorCode>) -> ReplicaObserved {
+    ReplicaObserved {
+        id: desired.id.clone(),
+        deployment: desired.deployment.clone(),
+        service: desired.service.clone(),
+        node: desired.node,
+        generation: desired.generation,
+        attempt: desired.attempt,
+        state,
+        code,
+        message: None,
+        details: BTreeMap::new(),
+        container_id: None,
+        image: String::new(),
+        endpoints: Vec::new(),
+        outgoing: None,
+        started_at_ms: None,
+        restart_count: 0,
+        failures: 0,
+        history: Vec::new(),
+    }
+}
