@@ -16,6 +16,7 @@ use ipnet::Ipv4Net;
 use jaco_types::Hostname;
 
 pub(crate) use address::{Interface, choose_address, interfaces};
+pub(crate) use file::default_path;
 
 /// The level of the daemon's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,90 @@
-//! `jacod`.
-#[allow(dead_code)]
+//! `jacod`: one daemon per node. It holds the control plane, the scheduler, the engine's driver and the ingress.
+
+mod adapt;
 mod config;
-fn main() {}
+mod daemon;
+mod logging;
+mod metrics;
+mod node_id;
+mod sockets;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Surroundings, interfaces};
+use crate::daemon::Loaded;
+use crate::logging::Logging;
+
+/// The daemon's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// One JACO node.
+#[derive(Debug, Parser)]
+#[command(name = "jacod", version, disable_version_flag = true)]
+struct Arguments {
+    /// Configuration file; a missing one means the defaults.
+    #[arg(long, env = "JACO_CONFIG", default_value_os_t = config::default_path().to_owned())]
+    config: PathBuf,
+    /// Print the version and end.
+    #[arg(long, short = 'V')]
+    version: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the configuration in force, defaults included, and end.
+    Config,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.version {
+        return print(VERSION);
+    }
+    match start(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            // Logging may not have begun: the reason goes to stderr in any case, with its whole chain.
+            report(&format!("jacod: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&arguments.config, &surroundings()?)?;
+    match arguments.command {
+        Some(Command::Config) => Ok(print(config.to_yaml().trim_end())),
+        None => {
+            let logging = Logging::start(config.log_level)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("jacod").build()?;
+            runtime.block_on(daemon::run(Loaded { config, logging }))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn surroundings() -> anyhow::Result<Surroundings> {
+    let hostname = nix::unistd::gethostname().context("the system's host name cannot be read")?;
+    Ok(Surroundings {
+        system_hostname: hostname.to_string_lossy().into_owned(),
+        interfaces: interfaces().context("the machine's addresses cannot be read")?,
+        log_override: std::env::var("JACO_LOG").ok().filter(|level| !level.is_empty()),
+    })
+}
+
+#[allow(clippy::print_stdout)] // What was asked for on the command line.
+fn print(text: &str) -> ExitCode {
+    println!("{text}");
+    ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stderr)] // The last words of a daemon that cannot log.
+fn report(text: &str) {
+    eprintln!("{text}");
+}

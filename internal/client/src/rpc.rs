@@ -1,0 +1,107 @@
+//! One method per call of the API.
+
+use jaco_proto::MAX_MESSAGE_BYTES;
+use jaco_proto::v1::cluster_client::ClusterClient;
+use jaco_proto::v1::deploy_client::DeployClient;
+use jaco_proto::v1::node_client::NodeClient;
+use jaco_proto::v1::watch_client::WatchClient;
+use jaco_proto::v1::*;
+use jaco_types::UserError;
+
+use crate::retry::Repeat;
+use crate::{Client, Deadline, Events};
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $vis:vis $name:ident = $service:ident.$method:ident($request:ty) -> $response:ty, $repeat:ident;)*) => {
+        impl Client {
+            $(
+                $(#[$doc])*
+                $vis async fn $name(&self, request: $request, deadline: Deadline) -> Result<$response, UserError> {
+                    self.call(Repeat::$repeat, request, deadline, |channel, request| async move {
+                        let mut stub = $service::new(channel)
+                            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+                        stub.$method(request).await
+                    })
+                    .await
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    /// Makes the node the first member of a new cluster.
+    pub cluster_init = ClusterClient.init(InitRequest) -> InitResponse, Once;
+    /// The cluster as a whole; also answered before there is one.
+    pub cluster_status = ClusterClient.status(ClusterStatusRequest) -> ClusterStatusResponse, Read;
+    pub(crate) apply_with_id = DeployClient.apply(ApplyRequest) -> ApplyResponse, Identified;
+    pub(crate) rollback_with_id = DeployClient.rollback(RollbackRequest) -> RollbackResponse, Identified;
+    pub(crate) delete_with_id = DeployClient.delete(DeleteRequest) -> DeleteResponse, Identified;
+    pub(crate) apply_dry_run = DeployClient.apply(ApplyRequest) -> ApplyResponse, Read;
+    pub(crate) rollback_dry_run = DeployClient.rollback(RollbackRequest) -> RollbackResponse, Read;
+    /// Deployments, replicas and routes.
+    pub status = DeployClient.status(StatusRequest) -> StatusResponse, Read;
+    /// Every deployment.
+    pub get_deployments = DeployClient.get_deployments(GetDeploymentsRequest) -> GetDeploymentsResponse, Read;
+    /// One deployment, its manifests included.
+    pub get_deployment = DeployClient.get_deployment(GetDeploymentRequest) -> GetDeploymentResponse, Read;
+    /// Replicas in detail.
+    pub get_replicas = DeployClient.get_replicas(GetReplicasRequest) -> GetReplicasResponse, Read;
+    /// Every route.
+    pub get_routes = DeployClient.get_routes(GetRoutesRequest) -> GetRoutesResponse, Read;
+    /// The routes of one domain.
+    pub get_route = DeployClient.get_route(GetRouteRequest) -> GetRouteResponse, Read;
+    /// The stored revisions of a deployment.
+    pub history = DeployClient.history(HistoryRequest) -> HistoryResponse, Read;
+    /// A node's daemon.
+    pub node_status = NodeClient.status(NodeStatusRequest) -> NodeStatusResponse, Read;
+    /// Sets the log level of the daemon until its next start.
+    pub set_log_level = NodeClient.set_log_level(SetLogLevelRequest) -> SetLogLevelResponse, Read;
+    pub(crate) open_logs = DeployClient.logs(LogsRequest) -> tonic::Streaming<LogsResponse>, Stream;
+    pub(crate) open_watch = WatchClient.subscribe(SubscribeRequest) -> tonic::Streaming<SubscribeResponse>, Stream;
+}
+
+impl Client {
+    /// Applies a deployment, or compares only (`dry_run`). The request id is made here.
+    pub async fn apply(&self, mut request: ApplyRequest, deadline: Deadline) -> Result<ApplyResponse, UserError> {
+        if request.dry_run {
+            return self.apply_dry_run(request, deadline).await;
+        }
+        request.request_id = Some(self.new_request_id(deadline).await?);
+        self.apply_with_id(request, deadline).await
+    }
+
+    /// Makes a stored revision the active one, or compares only (`dry_run`). The request id is made here.
+    pub async fn rollback(
+        &self,
+        mut request: RollbackRequest,
+        deadline: Deadline,
+    ) -> Result<RollbackResponse, UserError> {
+        if request.dry_run {
+            return self.rollback_dry_run(request, deadline).await;
+        }
+        request.request_id = Some(self.new_request_id(deadline).await?);
+        self.rollback_with_id(request, deadline).await
+    }
+
+    /// Deletes a deployment. The request id is made here.
+    pub async fn delete(&self, mut request: DeleteRequest, deadline: Deadline) -> Result<DeleteResponse, UserError> {
+        request.request_id = Some(self.new_request_id(deadline).await?);
+        self.delete_with_id(request, deadline).await
+    }
+
+    /// Log lines; with `follow` the stream goes on until dropped. The deadline is that of the first answer; lines have none.
+    pub async fn logs(&self, request: LogsRequest, deadline: Deadline) -> Result<Events<LogsResponse>, UserError> {
+        Ok(Events::new(self.open_logs(request, deadline).await?, self))
+    }
+
+    /// Changes of the replicated state until dropped. The deadline is that of the first answer.
+    pub async fn subscribe(
+        &self,
+        request: SubscribeRequest,
+        deadline: Deadline,
+    ) -> Result<Events<SubscribeResponse>, UserError> {
+        Ok(Events::new(self.open_watch(request, deadline).await?, self))
+    }
+}

@@ -1,0 +1,81 @@
+//! The lines of a dry run.
+
+use jaco_types::DeploymentSpec;
+
+use super::diff;
+use crate::model::{Options, build};
+use crate::yaml::{Budget, load};
+use crate::{Diagnostics, jaco_yaml};
+
+fn spec(jaco: &str, compose: &str) -> DeploymentSpec {
+    let mut diagnostics = Diagnostics::default();
+    let jaco = load("jaco.yaml", format!("deployment: shop\n{jaco}").as_bytes(), Budget::default()).unwrap();
+    let compose = load("compose.yaml", compose.as_bytes(), Budget::default()).unwrap();
+    let jaco = jaco_yaml::read(&jaco, &mut diagnostics).unwrap();
+    build(&jaco, &compose, &Options::default(), &mut diagnostics).unwrap()
+}
+
+const OLD: &str = "services:\n  web: {image: 'nginx:1', environment: {LEVEL: info, API_TOKEN: a}, ports: ['8080:80']}\n  old: {image: a}\n";
+const NEW: &str = "services:\n  web: {image: 'nginx:2', environment: {LEVEL: debug, API_TOKEN: b, EXTRA: 'x'}, deploy: {replicas: 2}}\n  \
+                   new: {image: a, volumes: ['data:/d']}\nvolumes: {data: }\n";
+
+#[test]
+fn equal_specs_have_no_changes() {
+    let same = spec("", OLD);
+    let nothing = diff(Some(&same), &same);
+    assert!(nothing.is_empty() && nothing.restarts.is_empty());
+    assert_eq!(nothing.to_string(), "No changes\n");
+}
+
+#[test]
+fn a_first_revision_adds_everything() {
+    assert_eq!(
+        diff(None, &spec("routes: [{domain: a.b, service: web, port: 80, path: /x}]", OLD)).to_string(),
+        "+ deployment/shop\n+ network/default\n+ route/a.b/x\n+ service/old\n+ service/web\n"
+    );
+}
+
+#[test]
+fn changes_are_told_by_field_and_secrets_are_not_shown() {
+    let old = spec("routes: [{domain: a.b, service: web, port: 80}]", OLD);
+    let new = spec("routes: [{domain: a.b, service: new, port: 80, tls: off}]", NEW);
+    let difference = diff(Some(&old), &new);
+    assert_eq!(
+        difference.to_string(),
+        "+ service/new\n\
+         + volume/data\n\
+         ~ route/a.b/ service: web -> new\n\
+         ~ route/a.b/ tls: auto -> off\n\
+         ~ service/web environment.API_TOKEN: (hidden) -> (hidden)\n\
+         ~ service/web environment.EXTRA: (none) -> x\n\
+         ~ service/web environment.LEVEL: info -> debug\n\
+         ~ service/web image: nginx:1 -> nginx:2\n\
+         ~ service/web ports: [{\"host_port\":8080,\"protocol\":\"tcp\",\"target\":80}] -> (none)\n\
+         ~ service/web replicas: 1 -> 2\n\
+         - service/old\n"
+    );
+    assert_eq!(difference.restarts.iter().map(|s| s.as_str()).collect::<Vec<_>>(), ["web"]);
+}
+
+#[test]
+fn scaling_restarts_nothing_and_placement_is_shown() {
+    let old = spec("", "services: {web: {image: a}}");
+    let new =
+        spec("services: [{name: web, replicas: 2, placement: hosts, hosts: [n1, n2]}]", "services: {web: {image: a}}");
+    let difference = diff(Some(&old), &new);
+    assert_eq!(difference.restarts, []);
+    assert_eq!(
+        difference.to_string(),
+        "~ service/web placement: spread -> hosts n1,n2\n~ service/web replicas: 1 -> 2\n"
+    );
+}
+
+#[test]
+fn variables_from_an_environment_file_are_hidden_whatever_their_name() {
+    let mut old = spec("", "services: {web: {image: a, environment: {PLAIN: x}}}");
+    let mut new = spec("", "services: {web: {image: a, environment: {PLAIN: y}}}");
+    for side in [&mut old, &mut new] {
+        side.services.values_mut().for_each(|s| s.hidden_environment = vec!["PLAIN".to_owned()]);
+    }
+    assert_eq!(diff(Some(&old), &new).to_string(), "~ service/web environment.PLAIN: (hidden) -> (hidden)\n");
+}

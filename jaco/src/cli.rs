@@ -1,0 +1,157 @@
+//! The command line: every flag and argument, and what a wrong one leads to.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use jaco_types::{ErrorCode, UserError};
+
+use crate::command::version::VERSION;
+use crate::command::{
+    apply, cluster, completions, delete, doctor, get, history, logs, node, rollback, status, validate, version,
+};
+use crate::printer::Format;
+use crate::text::parse_duration;
+
+/// Runs containers on a cluster of machines, as jaco.yaml and compose files say.
+#[derive(Debug, Parser)]
+#[command(name = "jaco", version = VERSION, propagate_version = false, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags accepted before and after the command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Form of the output.
+    #[arg(short, long, global = true, visible_alias = "format", value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+    /// Named entry of the clusters file (or JACO_CONTEXT). Not supported yet.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Remote nodes, host:port separated by commas (or JACO_SERVER). Not supported yet.
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub server: Option<String>,
+    /// Operator token for --server (or JACO_TOKEN). Not supported yet.
+    #[arg(long, global = true)]
+    pub token: Option<String>,
+    /// Cluster CA in PEM for --server. Not supported yet.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub ca_cert: Option<String>,
+    /// SHA-256 of the cluster CA for --server. Not supported yet.
+    #[arg(long, global = true, value_name = "HEX")]
+    pub ca_fingerprint: Option<String>,
+    /// Local control socket (or JACO_SOCKET) [default: /var/run/jaco/jaco.sock].
+    #[arg(long, global = true, value_name = "PATH", value_parser = not_empty_path)]
+    pub socket: Option<PathBuf>,
+    /// How long the command may take, for example 30s or 5m; each command has its own default.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Only the essential value on standard output.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Debug log on standard error.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Log on standard error: debug, info, warn or error (or JACO_LOG) [default: warn].
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a cluster, and see it as a whole.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Nodes and their daemons.
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Bring a deployment to what its files say.
+    Apply(apply::Arguments),
+    /// Deployments, replicas and routes at a glance.
+    Status(status::Arguments),
+    /// One kind of thing in detail.
+    #[command(subcommand)]
+    Get(get::Command),
+    /// The stored revisions of a deployment.
+    History(history::Arguments),
+    /// Go back to a stored revision.
+    Rollback(rollback::Arguments),
+    /// Delete a deployment; its volumes stay.
+    Delete(delete::Arguments),
+    /// What the containers of a service print.
+    Logs(logs::Arguments),
+    /// Check manifests on this machine, without a cluster.
+    Validate(validate::Arguments),
+    /// Check that this machine has what a node needs.
+    Doctor(doctor::Arguments),
+    /// Print the version.
+    Version(version::Arguments),
+    /// Print the completion script of a shell.
+    Completions(completions::Arguments),
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub enum ParseEnd {
+    /// Help or version was asked for.
+    Print(String),
+    /// A wrong command line; with the help text when no command was given.
+    Usage {
+        /// The error, code `usage`.
+        error: UserError,
+        /// Help to print before it.
+        help: Option<String>,
+    },
+}
+
+/// Parses a whole command line, the program's name first.
+pub fn parse(arguments: &[OsString]) -> Result<Cli, ParseEnd> {
+    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp => ParseEnd::Print(error.render().to_string()),
+        ErrorKind::DisplayVersion => ParseEnd::Print(format!("{VERSION}\n")),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ParseEnd::Usage {
+            error: UserError::new(ErrorCode::Usage, "a command is missing; jaco --help lists them"),
+            help: (!asks_for_json(arguments)).then(|| error.render().to_string()),
+        },
+        _ => ParseEnd::Usage {
+            error: UserError::new(ErrorCode::Usage, usage_line(&error.render().to_string())),
+            help: None,
+        },
+    })
+}
+
+/// Whether a command line that did not parse asks for JSON: its error comes as JSON, too.
+pub fn asks_for_json(arguments: &[OsString]) -> bool {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let spellings = ["-ojson", "-o=json", "--output=json", "--format=json"];
+    words.iter().any(|word| spellings.contains(word))
+        || words.windows(2).any(|pair| matches!(pair, ["-o" | "--output" | "--format", "json"]))
+}
+
+/// The parser's text in one line: what is wrong and the tip, without the usage block.
+fn usage_line(rendered: &str) -> String {
+    rendered
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .map(|line| line.strip_prefix("error: ").unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn not_empty_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("an empty path names nothing".to_owned()) } else { Ok(text.into()) }
+}
+
+#[cfg(test)]
+#[path = "cli/tests.rs"]
+mod tests;

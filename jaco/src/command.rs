@@ -1,0 +1,93 @@
+//! The commands, one file each.
+
+pub mod apply;
+pub mod cluster;
+pub mod completions;
+pub mod delete;
+pub mod doctor;
+pub mod get;
+pub mod history;
+pub mod logs;
+mod manifest;
+pub mod node;
+pub mod rollback;
+pub mod status;
+mod systemd;
+pub mod validate;
+pub mod version;
+
+use std::time::Duration;
+
+use crate::cli::Command;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::view::remark::Remark;
+
+/// Default deadline of the commands about cluster and nodes.
+const SHORT: Duration = Duration::from_secs(10);
+
+/// Default deadline of reads and of changes that nobody waits for.
+const NORMAL: Duration = Duration::from_secs(30);
+
+/// Default deadline of `--wait`, and of `cluster init` (a node's disks may be slow).
+const WAIT: Duration = Duration::from_secs(600);
+
+/// Runs one command.
+pub async fn run(command: &Command, session: &Session<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Cluster(command) => cluster::run(command, session).await,
+        Command::Node(command) => node::run(command, session).await,
+        Command::Apply(arguments) => apply::run(arguments, session).await,
+        Command::Status(arguments) => status::run(arguments, session).await,
+        Command::Get(command) => get::run(command, session).await,
+        Command::History(arguments) => history::run(arguments, session).await,
+        Command::Rollback(arguments) => rollback::run(arguments, session).await,
+        Command::Delete(arguments) => delete::run(arguments, session).await,
+        Command::Logs(arguments) => logs::run(arguments, session).await,
+        Command::Validate(arguments) => validate::run(arguments, session),
+        Command::Doctor(arguments) => doctor::run(arguments, session).await,
+        Command::Version(_) => version::run(session),
+        Command::Completions(arguments) => completions::run(arguments),
+    }
+}
+
+/// Remarks on standard error, as text; in JSON they are part of the result.
+fn say_remarks(session: &Session<'_>, remarks: &[Remark]) {
+    if !session.speaks_text() {
+        return;
+    }
+    for remark in remarks {
+        if remark.severity == "warning" {
+            crate::failure::complain(&remark.line());
+        } else {
+            session.note(&remark.line());
+        }
+    }
+}
+
+/// `<deployment>/<service>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceReference {
+    pub deployment: String,
+    pub service: String,
+}
+
+fn parse_service(text: &str) -> Result<ServiceReference, String> {
+    match text.split_once('/') {
+        Some((deployment, service)) if !deployment.is_empty() && !service.is_empty() && !service.contains('/') => {
+            Ok(ServiceReference { deployment: deployment.to_owned(), service: service.to_owned() })
+        }
+        Some(_) | None => Err(format!("{text:?} is not of the form deployment/service")),
+    }
+}
+
+/// `<deployment>` or `<deployment>/<service>`; the service is empty when it is not given.
+fn parse_deployment_or_service(text: &str) -> Result<ServiceReference, String> {
+    if text.contains('/') {
+        return parse_service(text);
+    }
+    if text.is_empty() {
+        return Err("an empty name names nothing".to_owned());
+    }
+    Ok(ServiceReference { deployment: text.to_owned(), service: String::new() })
+}

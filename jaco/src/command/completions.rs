@@ -1,0 +1,38 @@
+//! `completions`.
+
+use clap::{Args, CommandFactory, ValueEnum};
+use clap_complete::Shell as Generator;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+use crate::printer::print_plain;
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Shells with a script.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    /// Put it into /etc/bash_completion.d/jaco.
+    Bash,
+    /// Put it into a directory of $fpath as _jaco.
+    Zsh,
+    /// Put it into ~/.config/fish/completions/jaco.fish.
+    Fish,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let generator = match arguments.shell {
+        Shell::Bash => Generator::Bash,
+        Shell::Zsh => Generator::Zsh,
+        Shell::Fish => Generator::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(generator, &mut Cli::command(), "jaco", &mut script);
+    print_plain(&String::from_utf8_lossy(&script))
+}

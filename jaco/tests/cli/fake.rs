@@ -1,0 +1,324 @@
+//! A daemon with canned answers on a Unix socket.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use jaco_proto::v1::cluster_server::{Cluster, ClusterServer};
+use jaco_proto::v1::deploy_server::{Deploy, DeployServer};
+use jaco_proto::v1::node_server::{Node, NodeServer};
+use jaco_proto::v1::watch_server::{Watch, WatchServer};
+use jaco_proto::v1::*;
+use jaco_types::{ErrorCode, UserError};
+use tokio::sync::{broadcast, oneshot};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+type Stream<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
+
+/// What the daemon says, and what it was asked.
+pub struct Script {
+    /// Errors that the next changes get before one succeeds.
+    pub refusals: Mutex<VecDeque<UserError>>,
+    /// Request ids of the changes that arrived, refused ones included.
+    pub request_ids: Mutex<Vec<RequestId>>,
+    /// The last `apply` that arrived.
+    pub applied: Mutex<Option<ApplyRequest>>,
+    /// What `apply` answers.
+    pub apply: Mutex<ApplyResponse>,
+    /// The state; `None` is `deployment_not_found`.
+    pub status: Mutex<Option<StatusResponse>>,
+    /// Log events; the stream goes on for ever when the request asks to follow.
+    pub logs: Mutex<Vec<LogsResponse>>,
+    /// Never answers `cluster status`.
+    pub hangs: Mutex<bool>,
+    events: Mutex<Option<broadcast::Sender<()>>>,
+    watchers: Mutex<usize>,
+}
+
+impl Script {
+    /// Sets the state and tells the watchers.
+    pub fn change(&self, status: StatusResponse) {
+        *self.status.lock().unwrap() = Some(status);
+        self.events.lock().unwrap().as_ref().unwrap().send(()).ok();
+    }
+
+    /// Ends every watch and refuses new ones.
+    pub fn end_watches(&self) {
+        *self.events.lock().unwrap() = None;
+    }
+
+    /// How many watches were begun.
+    pub fn watchers(&self) -> usize {
+        *self.watchers.lock().unwrap()
+    }
+
+    fn arrived(&self, id: Option<RequestId>) -> Result<(), Status> {
+        self.request_ids.lock().unwrap().push(id.expect("a change has a request id"));
+        match self.refusals.lock().unwrap().pop_front() {
+            Some(error) => Err(jaco_proto::to_status(&error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A running fake daemon; it stops when dropped.
+pub struct Fake {
+    pub script: Arc<Script>,
+    directory: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Fake {
+    /// Starts one, with an empty state.
+    pub fn start() -> Fake {
+        let directory = tempfile::tempdir().unwrap();
+        let script = Arc::new(Script {
+            refusals: Mutex::default(),
+            request_ids: Mutex::default(),
+            applied: Mutex::default(),
+            apply: Mutex::new(apply_answer()),
+            status: Mutex::new(Some(StatusResponse::default())),
+            logs: Mutex::default(),
+            hangs: Mutex::default(),
+            events: Mutex::new(Some(broadcast::channel(16).0)),
+            watchers: Mutex::default(),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let service = Service(script.clone());
+        let path = directory.path().join("jaco.sock");
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::UnixListener::bind(path).unwrap();
+                ready.send(()).unwrap();
+                let serving = Server::builder()
+                    .add_service(ClusterServer::new(service.clone()))
+                    .add_service(DeployServer::new(service.clone()))
+                    .add_service(NodeServer::new(service.clone()))
+                    .add_service(WatchServer::new(service))
+                    .serve_with_incoming(UnixListenerStream::new(listener));
+                tokio::select! {
+                    result = serving => result.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        is_ready.recv().unwrap();
+        Fake { script, directory, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        Path::new(self.directory.path()).join("jaco.sock")
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.stop.take().unwrap().send(()).ok();
+        self.thread.take().unwrap().join().ok();
+    }
+}
+
+/// Revision 5 of `shop`, attempt 8, at index 90.
+pub fn apply_answer() -> ApplyResponse {
+    ApplyResponse {
+        deployment: "shop".into(),
+        applied_revision: 5,
+        previous_revision: Some(4),
+        changed: true,
+        diff: Some(Diff { adds: vec![DiffItem { kind: "service".into(), name: "web".into() }], ..Diff::default() }),
+        remarks: Vec::new(),
+        index: 90,
+        attempt: 8,
+    }
+}
+
+/// The state of `shop` with one replica.
+pub fn state(status: DeploymentStatus, replica: ReplicaState) -> StatusResponse {
+    StatusResponse {
+        deployments: vec![Deployment {
+            name: "shop".into(),
+            applied_revision: 5,
+            previous_revision: Some(4),
+            status: status.into(),
+            attempt: 8,
+            ..Deployment::default()
+        }],
+        replicas: vec![Replica {
+            id: "shop-web-0".into(),
+            deployment: "shop".into(),
+            service: "web".into(),
+            index: "0".into(),
+            state: replica.into(),
+            host: "n1".into(),
+            image: "web:1".into(),
+            revision: 5,
+            spec_current: true,
+            attempt: 8,
+            ..Replica::default()
+        }],
+        index: 90,
+        ..StatusResponse::default()
+    }
+}
+
+/// A log line.
+pub fn line(text: &str) -> LogsResponse {
+    let line = LogLine {
+        replica_id: "shop-web-0".into(),
+        host: "n1".into(),
+        stream: "stdout".into(),
+        ts_ms: 1_700_000_000_000,
+        line: text.into(),
+    };
+    LogsResponse { event: Some(logs_response::Event::Line(line)) }
+}
+
+#[derive(Clone)]
+struct Service(Arc<Script>);
+
+fn not_found() -> Status {
+    let error = UserError::new(ErrorCode::DeploymentNotFound, "there is no deployment \"shop\"");
+    jaco_proto::to_status(&error.with("deployment", "shop"))
+}
+
+fn not_here<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("not part of the fake"))
+}
+
+#[tonic::async_trait]
+impl Cluster for Service {
+    async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
+        let name = request.into_inner().name;
+        Ok(Response::new(InitResponse { cluster_id: "c0ffee".into(), cluster_name: name }))
+    }
+
+    async fn status(&self, _: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatusResponse>, Status> {
+        if *self.0.hangs.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
+        let answer = ClusterStatusResponse { initialized: true, raft_index: 41, quorum: true, ..Default::default() };
+        Ok(Response::new(answer))
+    }
+}
+
+#[tonic::async_trait]
+impl Deploy for Service {
+    type LogsStream = Stream<LogsResponse>;
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        let request = request.into_inner();
+        *self.0.applied.lock().unwrap() = Some(request.clone());
+        if !request.dry_run {
+            self.0.arrived(request.request_id)?;
+        }
+        Ok(Response::new(self.0.apply.lock().unwrap().clone()))
+    }
+
+    async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<RollbackResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id)?;
+        let answer = RollbackResponse {
+            deployment: request.deployment,
+            revision: request.to.unwrap_or(4),
+            ..Default::default()
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id)?;
+        Ok(Response::new(DeleteResponse { deployment: request.deployment, index: 91 }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.0.status.lock().unwrap().clone().map(Response::new).ok_or_else(not_found)
+    }
+
+    async fn get_deployments(
+        &self,
+        _: Request<GetDeploymentsRequest>,
+    ) -> Result<Response<GetDeploymentsResponse>, Status> {
+        let status = self.0.status.lock().unwrap().clone().unwrap_or_default();
+        Ok(Response::new(GetDeploymentsResponse { deployments: status.deployments }))
+    }
+
+    async fn get_deployment(
+        &self,
+        _: Request<GetDeploymentRequest>,
+    ) -> Result<Response<GetDeploymentResponse>, Status> {
+        Err(not_found())
+    }
+
+    async fn get_replicas(&self, _: Request<GetReplicasRequest>) -> Result<Response<GetReplicasResponse>, Status> {
+        let status = self.0.status.lock().unwrap().clone().unwrap_or_default();
+        Ok(Response::new(GetReplicasResponse { replicas: status.replicas }))
+    }
+
+    async fn get_routes(&self, _: Request<GetRoutesRequest>) -> Result<Response<GetRoutesResponse>, Status> {
+        Ok(Response::new(GetRoutesResponse::default()))
+    }
+
+    async fn get_route(&self, _: Request<GetRouteRequest>) -> Result<Response<GetRouteResponse>, Status> {
+        not_here()
+    }
+
+    async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
+        Err(not_found())
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let events = self.0.logs.lock().unwrap().clone();
+        if request.into_inner().follow {
+            return Ok(Response::new(Box::pin(tokio_stream::iter(events.into_iter().cycle().map(Ok)))));
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(events.into_iter().map(Ok)))))
+    }
+}
+
+#[tonic::async_trait]
+impl Node for Service {
+    async fn status(&self, _: Request<NodeStatusRequest>) -> Result<Response<NodeStatusResponse>, Status> {
+        let answer = NodeStatusResponse {
+            hostname: "n1".into(),
+            version: "0.0.1".into(),
+            status: NodeState::Ready.into(),
+            log_level: "info".into(),
+            ..Default::default()
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<SetLogLevelRequest>,
+    ) -> Result<Response<SetLogLevelResponse>, Status> {
+        Ok(Response::new(SetLogLevelResponse { level: request.into_inner().level }))
+    }
+}
+
+#[tonic::async_trait]
+impl Watch for Service {
+    type SubscribeStream = Stream<SubscribeResponse>;
+
+    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        let Some(events) = self.0.events.lock().unwrap().as_ref().map(broadcast::Sender::subscribe) else {
+            return Err(Status::unavailable("going away"));
+        };
+        *self.0.watchers.lock().unwrap() += 1;
+        let event = |event| SubscribeResponse { cursor: None, event: Some(event) };
+        let first = tokio_stream::once(Ok(event(subscribe_response::Event::Resync(Resync::default()))));
+        let later = BroadcastStream::new(events)
+            .map(move |_| Ok(event(subscribe_response::Event::Changes(Changes::default()))));
+        Ok(Response::new(Box::pin(first.chain(later))))
+    }
+}
