@@ -146,8 +146,7 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
         };
-        Config::parse(&text, surroundings)
-            .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+        Config::parse(&text, surroundings).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
     }
 
     /// Checks a file's text.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use jaco_api::{Api, Limits, Parts, serve_unix};
 use jaco_controlplane::{ControlPlane, DataDirLock, Deployments, Options as ControlPlaneOptions, Scheduling};
-use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions};
+use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions, port_details};
 use jaco_runtime::{DockerEngine, Options as RuntimeOptions, Runtime};
-use jaco_state::{Clock, Store, SystemClock};
+use jaco_state::{Clock, ProposeError, Store, SystemClock};
 use jaco_task::{Backoff, LoopSpec, OnExit, Supervisor, Wake};
 use jaco_types::NodeId;
 use sd_notify::NotifyState;
@@ -28,12 +28,13 @@ pub(crate) const SCHEDULER: &str = "scheduler";
 const SCHEDULER_WAKE: &str = "scheduler-wake";
 const RUNTIME: &str = "runtime";
 const ROUTES: &str = "ingress-routes";
+const PORTS: &str = "ingress-ports";
 const API: &str = "api";
 const METRICS: &str = "metrics";
 const STORE: &str = "store";
 
 /// The order in which tasks stop: first what takes requests, then what acts on them.
-const STOP_ORDER: &[&str] = &[API, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, METRICS, STORE];
+const STOP_ORDER: &[&str] = &[API, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, STORE];
 
 /// Time for tasks to stop in, and for requests in flight through the ingress.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -41,6 +42,9 @@ const INGRESS_DRAIN: Duration = Duration::from_secs(5);
 
 /// The scheduler looks at everything this often, whatever it was told.
 const SCHEDULER_TICK: Duration = Duration::from_secs(30);
+
+/// A published port that cannot be opened is told within this time; the ingress tries it each second.
+const PORTS_TICK: Duration = Duration::from_secs(2);
 
 /// What was found before anything was started.
 pub(crate) struct Loaded {
@@ -175,6 +179,7 @@ impl Built {
         self.spawn_scheduler();
         self.spawn_runtime();
         self.spawn_routes();
+        self.spawn_port_conditions();
         self.spawn_metrics();
         self.spawn_api();
         self.ready.store(true, Ordering::Release);
@@ -250,6 +255,24 @@ impl Built {
         });
     }
 
+    fn spawn_port_conditions(&self) {
+        let (ingress, control_plane) = (Arc::clone(&self.ingress), self.control_plane.clone());
+        self.supervisor.spawn_loop(LoopSpec::new(PORTS, PORTS_TICK), Wake::new(), move |_context| {
+            let (ingress, control_plane) = (Arc::clone(&ingress), control_plane.clone());
+            async move {
+                let view = control_plane.view();
+                let Some(transaction) = port_details(&view, control_plane.node_id(), &ingress.port_conditions()) else {
+                    return Ok(());
+                };
+                match control_plane.propose(transaction).await {
+                    // A refusal means that the status was written meanwhile: the next look finds what is left to say.
+                    Ok(_) | Err(ProposeError::Refused { .. }) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+        });
+    }
+
     fn spawn_metrics(&self) {
         let metrics = Arc::clone(&self.metrics);
         let listener = self.metrics_listener.try_clone();
@@ -265,8 +288,7 @@ impl Built {
         let listener = self.control.try_clone();
         self.supervisor.spawn_service(API, OnExit::StopNode, move |context| {
             let api = api.clone();
-            let listener =
-                duplicate(&listener, std::os::unix::net::UnixListener::try_clone, UnixListener::from_std);
+            let listener = duplicate(&listener, std::os::unix::net::UnixListener::try_clone, UnixListener::from_std);
             async move { serve_unix(api, listener?, context.shutdown).await.map_err(|error| error.to_string()) }
         });
     }

@@ -36,7 +36,8 @@ impl Logging {
         let registry = tracing_subscriber::registry().with(filter);
         match target(std::env::var_os("JOURNAL_STREAM").is_some(), std::io::stderr().is_terminal()) {
             Target::Journal => {
-                let journal = tracing_journald::layer()?.with_syslog_identifier("jacod".to_owned()).with_field_prefix(None);
+                let journal =
+                    tracing_journald::layer()?.with_syslog_identifier("jacod".to_owned()).with_field_prefix(None);
                 registry.with(journal).try_init()?;
             }
             Target::Json => {

@@ -14,12 +14,12 @@ use jaco_controlplane::{ControlPlane, Observer, Scheduling};
 use jaco_ingress::{DURATION_BUCKETS_MICROS, Ingress};
 use jaco_runtime::Runtime;
 use jaco_state::Store;
-use jaco_task::{TaskContext, Supervisor};
+use jaco_task::{Supervisor, TaskContext};
 use jaco_types::{ReplicaObserved, ReplicaState};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::collector::Collector;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -79,7 +79,11 @@ impl Metrics {
     }
 
     /// Answers on the listener until the task is to stop.
-    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, context: TaskContext) -> Result<(), std::io::Error> {
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        context: TaskContext,
+    ) -> Result<(), std::io::Error> {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -216,12 +220,22 @@ impl Figures {
 
     fn loops(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let tasks = self.0.supervisor.status();
-        let lag = tasks.iter().find(|task| task.name == crate::daemon::SCHEDULER).map(|task| task.lag).unwrap_or_default();
+        let lag =
+            tasks.iter().find(|task| task.name == crate::daemon::SCHEDULER).map(|task| task.lag).unwrap_or_default();
         let metric = ConstGauge::new(lag.as_secs_f64());
         let name = "scheduler_reconcile_lag_seconds";
-        metric.encode(encoder.encode_descriptor(name, "Delay of the last planning pass", None, metric.metric_type())?)?;
-        let mut family =
-            encoder.encode_descriptor("task_errors", "Failures of a task since its start", None, MetricType::Counter)?;
+        metric.encode(encoder.encode_descriptor(
+            name,
+            "Delay of the last planning pass",
+            None,
+            metric.metric_type(),
+        )?)?;
+        let mut family = encoder.encode_descriptor(
+            "task_errors",
+            "Failures of a task since its start",
+            None,
+            MetricType::Counter,
+        )?;
         for task in &tasks {
             ConstCounter::new(task.errors_total).encode(family.encode_family(&[("task", task.name.as_str())])?)?;
         }

@@ -20,7 +20,9 @@ pub(crate) enum NodeIdError {
         source: std::io::Error,
     },
     /// The file holds something else.
-    #[error("{path} does not hold a node id; nothing was changed: restore the file, or move the data directory away and join anew")]
+    #[error(
+        "{path} does not hold a node id; nothing was changed: restore the file, or move the data directory away and join anew"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -33,9 +35,7 @@ pub(crate) fn load_or_create(data_dir: &Path, fresh: u64) -> Result<NodeId, Node
     let path = folder.join("id");
     let failed = |source| NodeIdError::Io { path: path.clone(), source };
     match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            NodeId::try_from(text.trim().to_owned()).map_err(|_| NodeIdError::Damaged { path: path.clone() })
-        }
+        Ok(text) => NodeId::try_from(text.trim().to_owned()).map_err(|_| NodeIdError::Damaged { path: path.clone() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
             let id = NodeId(fresh);
@@ -49,8 +49,7 @@ pub(crate) fn load_or_create(data_dir: &Path, fresh: u64) -> Result<NodeId, Node
 /// Whole or not at all, and on disk: a node that forgets who it is would not be recognised by its own log.
 fn write(folder: &Path, path: &Path, text: &str) -> std::io::Result<()> {
     let temporary = folder.join("id.new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;

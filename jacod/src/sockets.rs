@@ -89,7 +89,10 @@ impl Inherited {
             .map(TcpListener::from)
             .partition(|listener| listener.local_addr().is_ok_and(|bound| bound == address));
         if !other.is_empty() {
-            tracing::info!(listeners = other.len(), "kept listeners of another address are closed: http_addr was changed");
+            tracing::info!(
+                listeners = other.len(),
+                "kept listeners of another address are closed: http_addr was changed"
+            );
         }
         wanted
     }

@@ -28,7 +28,9 @@ impl Cluster for Api {
         identity(&request)?;
         let view = self.parts().store.view();
         let answer = match view.cluster() {
-            Some(_) => cluster_status(&view, &self.parts().consensus.status()).ok_or_else(|| to_status(&uninitialized()))?,
+            Some(_) => {
+                cluster_status(&view, &self.parts().consensus.status()).ok_or_else(|| to_status(&uninitialized()))?
+            }
             None => v1::ClusterStatusResponse::default(),
         };
         Ok(Response::new(answer))

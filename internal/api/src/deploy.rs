@@ -31,12 +31,9 @@ impl Deploy for Api {
             request_id: request_id(request.request_id)?,
         };
         let deployments = &self.parts().deployments;
-        let applied = if request.dry_run {
-            deployments.preview_apply(&view, &command)
-        } else {
-            deployments.apply(command).await
-        }
-        .map_err(|error| to_status(&error))?;
+        let applied =
+            if request.dry_run { deployments.preview_apply(&view, &command) } else { deployments.apply(command).await }
+                .map_err(|error| to_status(&error))?;
         let diff = manifest::diff(&view, applied.before.as_ref(), &applied.after);
         Ok(Response::new(v1::ApplyResponse {
             deployment: applied.after.name.to_string(),
@@ -78,12 +75,8 @@ impl Deploy for Api {
         let request = request.into_inner();
         self.view()?;
         let id = request_id(request.request_id)?;
-        let index = self
-            .parts()
-            .deployments
-            .delete(&request.deployment, actor, id)
-            .await
-            .map_err(|error| to_status(&error))?;
+        let index =
+            self.parts().deployments.delete(&request.deployment, actor, id).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(v1::DeleteResponse { deployment: request.deployment, index }))
     }
 
@@ -148,8 +141,11 @@ fn request_id(id: Option<v1::RequestId>) -> Result<Option<RequestId>, Status> {
     let Some(id) = id else { return Ok(None) };
     let token: [u8; 16] = id.token.try_into().map_err(|token: Vec<u8>| {
         to_status(
-            &UserError::new(ErrorCode::ValidationFailed, format!("a request id has 16 bytes, this one {}", token.len()))
-                .with("field", "request_id.token"),
+            &UserError::new(
+                ErrorCode::ValidationFailed,
+                format!("a request id has 16 bytes, this one {}", token.len()),
+            )
+            .with("field", "request_id.token"),
         )
     })?;
     Ok(Some(RequestId { base_index: id.base_index, token }))

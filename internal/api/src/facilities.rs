@@ -25,7 +25,11 @@ pub struct ConsensusStatus {
 /// Init, and the state of consensus.
 pub trait Consensus: Send + Sync + 'static {
     /// Makes this node the first member of a new cluster of that name; the cluster's id and name come back.
-    fn initialise<'a>(&'a self, name: Option<String>, actor: &'a str) -> BoxFuture<'a, Result<(String, String), UserError>>;
+    fn initialise<'a>(
+        &'a self,
+        name: Option<String>,
+        actor: &'a str,
+    ) -> BoxFuture<'a, Result<(String, String), UserError>>;
 
     /// What consensus says now.
     fn status(&self) -> ConsensusStatus;
@@ -86,7 +90,7 @@ pub trait SoftStates: Send + Sync + 'static {
 }
 
 /// Which lines of a container's log are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogOptions {
     /// New lines follow until the container ends.
     pub follow: bool,

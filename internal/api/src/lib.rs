@@ -16,9 +16,9 @@ mod node;
 mod read;
 mod render;
 mod serve;
-mod watch;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 
@@ -91,11 +91,7 @@ impl Api {
     /// The view for reading: what this node has applied, refused before the node belongs to a cluster.
     fn view(&self) -> Result<View, Status> {
         let view = self.parts().store.view();
-        if view.cluster().is_some() {
-            Ok(view)
-        } else {
-            Err(to_status(&uninitialized()))
-        }
+        if view.cluster().is_some() { Ok(view) } else { Err(to_status(&uninitialized())) }
     }
 
     /// The view for refusing something because of state: it holds every transaction acknowledged before the call.

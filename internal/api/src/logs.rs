@@ -84,7 +84,7 @@ struct Session {
 
 impl Session {
     async fn run(mut self, view: View, watcher: Option<Watcher>) {
-        self.open_new(&view, self.options.clone());
+        self.open_new(&view, self.options);
         match watcher {
             None => while self.streams.join_next().await.is_some() {},
             Some(watcher) => self.follow(watcher).await,
@@ -104,9 +104,10 @@ impl Session {
                 Some(Event::Snapshot(_) | Event::Batch(_)) => {
                     let view = self.api.parts().store.view();
                     // A container that appears while following is read from its first line.
-                    let options = LogOptions { since_ms: None, tail: None, ..self.options.clone() };
+                    let options = LogOptions { since_ms: None, tail: None, ..self.options };
                     self.open_new(&view, options);
-                    if view.get::<jaco_types::Deployment>(self.deployment.as_str()).is_none() && self.streams.is_empty() {
+                    if view.get::<jaco_types::Deployment>(self.deployment.as_str()).is_none() && self.streams.is_empty()
+                    {
                         return;
                     }
                 }
@@ -126,7 +127,7 @@ impl Session {
                 let host = self.api.parts().hostname.to_string();
                 let source = self.api.parts().logs.clone();
                 let (lines, receiver) = mpsc::channel(16);
-                let reading = source.read(container, options.clone(), lines);
+                let reading = source.read(container, options, lines);
                 self.streams.spawn(pump(replica, host, reading, receiver, self.answers.clone()));
             }
         }

@@ -10,14 +10,20 @@ use crate::caller::identity;
 
 #[tonic::async_trait]
 impl NodeService for Api {
-    async fn status(&self, request: Request<v1::NodeStatusRequest>) -> Result<Response<v1::NodeStatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<v1::NodeStatusRequest>,
+    ) -> Result<Response<v1::NodeStatusResponse>, Status> {
         identity(&request)?;
         let wanted = request.into_inner().hostname;
         let parts = self.parts();
         if !wanted.is_empty() && !wanted.eq_ignore_ascii_case(parts.hostname.as_str()) {
             return Err(to_status(
-                &UserError::new(ErrorCode::NodeNotFound, format!("no node is named {wanted}; `jaco cluster status` lists them"))
-                    .with("hostname", wanted),
+                &UserError::new(
+                    ErrorCode::NodeNotFound,
+                    format!("no node is named {wanted}; `jaco cluster status` lists them"),
+                )
+                .with("hostname", wanted),
             ));
         }
         let view = parts.store.view();

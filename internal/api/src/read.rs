@@ -16,18 +16,25 @@ pub(crate) fn find_deployment<'a>(view: &'a View, name: &str) -> Result<&'a Depl
 }
 
 fn deployment_not_found(name: &str) -> UserError {
-    UserError::new(ErrorCode::DeploymentNotFound, format!("no deployment is named {name}; `jaco get deployments` lists them"))
-        .with("deployment", name)
+    UserError::new(
+        ErrorCode::DeploymentNotFound,
+        format!("no deployment is named {name}; `jaco get deployments` lists them"),
+    )
+    .with("deployment", name)
 }
 
 /// The active revision of a deployment; missing only when the store was damaged.
 pub(crate) fn active_revision<'a>(view: &'a View, deployment: &Deployment) -> Result<&'a DeploymentRevision, Status> {
-    view.get::<DeploymentRevision>(&DeploymentRevision::key_of(&deployment.name, deployment.active_revision)).ok_or_else(|| {
-        to_status(&UserError::internal(
-            format!("the active revision {} of {} is not in the store", deployment.active_revision, deployment.name),
-            "missing revision record",
-        ))
-    })
+    view.get::<DeploymentRevision>(&DeploymentRevision::key_of(&deployment.name, deployment.active_revision))
+        .ok_or_else(|| {
+            to_status(&UserError::internal(
+                format!(
+                    "the active revision {} of {} is not in the store",
+                    deployment.active_revision, deployment.name
+                ),
+                "missing revision record",
+            ))
+        })
 }
 
 /// Refuses a service that the deployment's active revision does not have.
@@ -79,7 +86,9 @@ impl Api {
             .collect();
         let shown: BTreeSet<&str> = routes.iter().map(|route| route.domain.as_str()).collect();
         let remark = render::plain_http_remark(
-            view.list::<Route>().map(|route| (route.domain.as_str(), route.tls)).filter(|(domain, _)| shown.contains(domain)),
+            view.list::<Route>()
+                .map(|route| (route.domain.as_str(), route.tls))
+                .filter(|(domain, _)| shown.contains(domain)),
         );
         Ok(v1::StatusResponse {
             deployments: view
@@ -100,7 +109,10 @@ impl Api {
         Ok(v1::GetDeploymentsResponse { deployments })
     }
 
-    pub(crate) fn read_deployment(&self, request: &v1::GetDeploymentRequest) -> Result<v1::GetDeploymentResponse, Status> {
+    pub(crate) fn read_deployment(
+        &self,
+        request: &v1::GetDeploymentRequest,
+    ) -> Result<v1::GetDeploymentResponse, Status> {
         let view = self.view()?;
         let deployment = find_deployment(&view, &request.name)?;
         let number = request.revision.unwrap_or(deployment.active_revision);
@@ -141,8 +153,11 @@ impl Api {
         let replicas = self.render_replicas(&view, filter);
         match filter.id {
             Some(id) if replicas.is_empty() => Err(to_status(
-                &UserError::new(ErrorCode::ReplicaNotFound, format!("no replica has the id {id}; `jaco get replicas` lists them"))
-                    .with("replica_id", id),
+                &UserError::new(
+                    ErrorCode::ReplicaNotFound,
+                    format!("no replica has the id {id}; `jaco get replicas` lists them"),
+                )
+                .with("replica_id", id),
             )),
             Some(_) | None => Ok(v1::GetReplicasResponse { replicas }),
         }
@@ -161,8 +176,11 @@ impl Api {
         let routes = render::routes(&view, Some(domain.as_str()));
         if routes.is_empty() {
             return Err(to_status(
-                &UserError::new(ErrorCode::RouteNotFound, format!("no route serves {domain}; `jaco get routes` lists them"))
-                    .with("domain", &domain),
+                &UserError::new(
+                    ErrorCode::RouteNotFound,
+                    format!("no route serves {domain}; `jaco get routes` lists them"),
+                )
+                .with("domain", &domain),
             ));
         }
         Ok(v1::GetRouteResponse { domain: domain.to_string(), routes })

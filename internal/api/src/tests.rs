@@ -28,7 +28,11 @@ struct Fixed {
 }
 
 impl Consensus for Fixed {
-    fn initialise<'a>(&'a self, name: Option<String>, _: &'a str) -> BoxFuture<'a, Result<(String, String), UserError>> {
+    fn initialise<'a>(
+        &'a self,
+        name: Option<String>,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<(String, String), UserError>> {
         Box::pin(async move { Ok(("id".to_owned(), name.unwrap_or_else(|| "id".to_owned()))) })
     }
 
@@ -129,8 +133,11 @@ impl Server {
         let stop = CancellationToken::new();
         #[allow(clippy::disallowed_methods)] // The test owns it, and awaits it in `end`.
         let serving = tokio::spawn(serve_unix(api, listener, stop.clone()));
-        let channel =
-            tonic::transport::Endpoint::try_from(format!("unix://{}", path.display())).unwrap().connect().await.unwrap();
+        let channel = tonic::transport::Endpoint::try_from(format!("unix://{}", path.display()))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         Server { store, channel, stop, _folder: folder, serving }
     }
 

@@ -48,7 +48,8 @@ impl Filter {
         let mut kinds = BTreeSet::new();
         for name in &request.kinds {
             let kind = Kind::ALL.iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
-                UserError::new(ErrorCode::ValidationFailed, format!("{name} is no kind of entity")).with("field", "kinds")
+                UserError::new(ErrorCode::ValidationFailed, format!("{name} is no kind of entity"))
+                    .with("field", "kinds")
             })?;
             kinds.insert(*kind as u32);
         }

@@ -24,6 +24,7 @@
 mod activity;
 mod body;
 mod cache;
+mod conditions;
 mod connect;
 mod headers;
 mod listen;
@@ -42,6 +43,7 @@ mod tunnel;
 mod upstream;
 mod worker;
 
+pub use conditions::{PORTS_DETAIL, port_details};
 pub use listen::HttpListener;
 pub use options::{Limits, Options};
 pub use render::{H2C_LABEL, render};

@@ -145,7 +145,9 @@ impl File {
         let http_addr = problems.keep("http_addr", socket_address(&self.http_addr));
         let https_addr = problems.keep("https_addr", socket_address(&self.https_addr));
         let metrics_addr = problems.keep("metrics_addr", local_address(&self.metrics_addr));
-        for (key, path) in [("data_dir", &self.data_dir), ("unix_socket", &self.unix_socket), ("docker_socket", &self.docker_socket)] {
+        for (key, path) in
+            [("data_dir", &self.data_dir), ("unix_socket", &self.unix_socket), ("docker_socket", &self.docker_socket)]
+        {
             if !path.is_absolute() {
                 problems.add(key, format!("{:?} is not an absolute path", path.display().to_string()));
             }
@@ -170,13 +172,23 @@ impl File {
         }
         let node_status_interval = problems.keep(
             "node_status_interval",
-            duration_or_default(&self.node_status_interval, Duration::from_secs(30), Duration::from_secs(5), Duration::from_secs(300)),
+            duration_or_default(
+                &self.node_status_interval,
+                Duration::from_secs(30),
+                Duration::from_secs(5),
+                Duration::from_secs(300),
+            ),
         );
         let node_down_after = problems
             .keep("node_down_after", duration(&self.node_down_after, Duration::from_secs(5), Duration::from_secs(600)));
         let forwarder_timeout = problems.keep(
             "dns.forwarder_timeout",
-            duration_or_default(&self.dns.forwarder_timeout, Duration::from_secs(2), Duration::ZERO, Duration::from_secs(60)),
+            duration_or_default(
+                &self.dns.forwarder_timeout,
+                Duration::from_secs(2),
+                Duration::ZERO,
+                Duration::from_secs(60),
+            ),
         );
         let dns_forwarders = self.check_forwarders(ipam_pool, &mut problems);
         if !self.acme_ca.starts_with("https://") {
@@ -184,9 +196,9 @@ impl File {
         }
         let hostname_text = self.hostname.as_deref().unwrap_or(&surroundings.system_hostname);
         let hostname = problems.keep("hostname", Hostname::new(hostname_text).map_err(|error| error.to_string()));
-        let addresses = listen.zip(cluster).and_then(|(listen, cluster)| {
-            problems.keep("listen_addr", resolve(listen, cluster, surroundings))
-        });
+        let addresses = listen
+            .zip(cluster)
+            .and_then(|(listen, cluster)| problems.keep("listen_addr", resolve(listen, cluster, surroundings)));
         let (
             Some(http_addr),
             Some(https_addr),
@@ -249,14 +261,21 @@ impl File {
     fn check_forwarders(&self, pool: Option<Ipv4Net>, problems: &mut Problems) -> Vec<SocketAddr> {
         let mut forwarders = Vec::new();
         for text in &self.dns.forwarders {
-            let address = text.parse::<SocketAddr>().ok().or_else(|| text.parse::<IpAddr>().ok().map(|ip| (ip, 53).into()));
+            let address =
+                text.parse::<SocketAddr>().ok().or_else(|| text.parse::<IpAddr>().ok().map(|ip| (ip, 53).into()));
             match address {
                 None => problems.add("dns.forwarders", format!("{text:?} is not `address` or `address:port`")),
                 Some(address) if address.ip() == IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)) => {
-                    problems.add("dns.forwarders", "127.0.0.11 is the engine's resolver inside containers, not one of this host");
+                    problems.add(
+                        "dns.forwarders",
+                        "127.0.0.11 is the engine's resolver inside containers, not one of this host",
+                    );
                 }
                 Some(address) if in_pool(address.ip(), pool) => {
-                    problems.add("dns.forwarders", format!("{} is inside ipam_pool: the cluster would ask itself", address.ip()));
+                    problems.add(
+                        "dns.forwarders",
+                        format!("{} is inside ipam_pool: the cluster would ask itself", address.ip()),
+                    );
                 }
                 Some(address) => forwarders.push(address),
             }
@@ -285,7 +304,8 @@ fn resolve(
             "no private address found on this machine to bind and advertise; set listen_addr and cluster_addr to one".to_owned()
         })?,
     };
-    let fill = |address: SocketAddr| if address.ip().is_unspecified() { (chosen, address.port()).into() } else { address };
+    let fill =
+        |address: SocketAddr| if address.ip().is_unspecified() { (chosen, address.port()).into() } else { address };
     Ok((fill(listen), fill(cluster), fill(listen).ip()))
 }
 
@@ -307,7 +327,8 @@ fn port(number: u32) -> Result<u16, String> {
 }
 
 fn network(text: &str) -> Result<Ipv4Net, String> {
-    let network: Ipv4Net = text.parse().map_err(|_| format!("{text:?} is not an IPv4 network such as 10.244.0.0/16"))?;
+    let network: Ipv4Net =
+        text.parse().map_err(|_| format!("{text:?} is not an IPv4 network such as 10.244.0.0/16"))?;
     if network.addr() == network.network() {
         Ok(network)
     } else {
@@ -317,11 +338,7 @@ fn network(text: &str) -> Result<Ipv4Net, String> {
 
 fn pool(text: &str) -> Result<Ipv4Net, String> {
     let pool = network(text)?;
-    if (8..=20).contains(&pool.prefix_len()) {
-        Ok(pool)
-    } else {
-        Err(format!("{text} must be between /8 and /20"))
-    }
+    if (8..=20).contains(&pool.prefix_len()) { Ok(pool) } else { Err(format!("{text} must be between /8 and /20")) }
 }
 
 fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
@@ -330,7 +347,11 @@ fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, Str
     if (least..=most).contains(&value) {
         Ok(value)
     } else {
-        Err(format!("{text} must be between {} and {}", humantime::format_duration(least), humantime::format_duration(most)))
+        Err(format!(
+            "{text} must be between {} and {}",
+            humantime::format_duration(least),
+            humantime::format_duration(most)
+        ))
     }
 }
 

@@ -25,7 +25,8 @@ fn a_missing_file_means_the_defaults() {
 
 #[test]
 fn what_is_in_force_reads_back_as_itself() {
-    let config = Config::parse("hostname: other\ndns:\n  forwarders: [9.9.9.9, '1.1.1.1:5353']\n", &surroundings()).unwrap();
+    let config =
+        Config::parse("hostname: other\ndns:\n  forwarders: [9.9.9.9, '1.1.1.1:5353']\n", &surroundings()).unwrap();
     assert_eq!(Config::parse(&config.to_yaml(), &surroundings()).unwrap(), config);
 }
 
@@ -78,7 +79,11 @@ fn private_lan_before_overlay_and_never_public() {
     let interface = |name: &str, address: [u8; 4]| Interface { name: name.into(), address: address.into() };
     let choose = |list: &[Interface]| choose_address(list);
     assert_eq!(
-        choose(&[interface("tailscale0", [100, 100, 1, 1]), interface("eth1", [10, 0, 0, 2]), interface("eth0", [10, 0, 0, 1])]),
+        choose(&[
+            interface("tailscale0", [100, 100, 1, 1]),
+            interface("eth1", [10, 0, 0, 2]),
+            interface("eth0", [10, 0, 0, 1])
+        ]),
         Some([10, 0, 0, 1].into())
     );
     assert_eq!(choose(&[interface("wg0", [10, 9, 0, 1])]), Some([10, 9, 0, 1].into()));

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jaco_proto::v1;
 use jaco_state::View;
 use jaco_types::{
-    Deployment, DeploymentName, DeploymentRevision, DependencyCondition, ErrorCode, Node, ReplicaDesired, ReplicaId,
+    DependencyCondition, Deployment, DeploymentName, DeploymentRevision, ErrorCode, Node, ReplicaDesired, ReplicaId,
     ReplicaObserved, ReplicaState, ServiceName, ServiceSpec, StateChange,
 };
 
 /// What a node knows of a replica and never commits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SoftReplica {
     /// When the engine last reported its health, milliseconds since the Unix epoch.
     pub last_health_at_ms: Option<u64>,

@@ -17,12 +17,8 @@ async fn an_apply_answers_with_revision_diff_and_remarks() {
 async fn a_dry_run_leaves_no_trace() {
     let server = Server::cluster().await;
     let before = server.store.view().index();
-    let request = v1::ApplyRequest {
-        jaco_yaml: JACO.into(),
-        compose_yaml: COMPOSE.into(),
-        dry_run: true,
-        ..Default::default()
-    };
+    let request =
+        v1::ApplyRequest { jaco_yaml: JACO.into(), compose_yaml: COMPOSE.into(), dry_run: true, ..Default::default() };
     let answer = server.deploy().apply(request).await.unwrap().into_inner();
     assert_eq!((answer.applied_revision, answer.index, answer.changed), (1, 0, true));
     assert_eq!(server.store.view().index(), before);

@@ -88,8 +88,7 @@ async fn following_picks_up_a_container_that_appears() {
 
 #[tokio::test]
 async fn logs_of_what_does_not_exist_are_refused_and_streams_are_limited() {
-    let server =
-        Server::start(cluster_store(&["node-a"]), Limits { log_streams: 1, ..Limits::default() }).await;
+    let server = Server::start(cluster_store(&["node-a"]), Limits { log_streams: 1, ..Limits::default() }).await;
     server.apply(JACO, COMPOSE).await.unwrap();
     let mut deploy = server.deploy();
     let request = |deployment: &str, service: &str| v1::LogsRequest {

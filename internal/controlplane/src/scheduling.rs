@@ -1,0 +1,144 @@
+//! The leader's loop that keeps desired replicas in line with deployments, nodes and observations.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jaco_scheduler::Planner;
+use jaco_state::{Event, Leadership, ProposeError, Store, Transaction, WatchFrom};
+use jaco_task::{LoopBody, TaskContext, Wake};
+use jaco_types::Kind;
+
+/// Most passes in a row before the loop gives way: each one follows from the commits of the one before.
+const PASSES: u32 = 64;
+
+/// The scheduler of this node: plans and proposes while it leads, does nothing otherwise. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheduling {
+    store: Arc<dyn Store>,
+    counters: Arc<Counters>,
+}
+
+/// The body of the scheduler's loop, with what its planner remembers of the last view.
+pub struct SchedulingPass {
+    scheduling: Scheduling,
+    planner: Planner,
+}
+
+#[derive(Default)]
+struct Counters {
+    passes: AtomicU64,
+    commits: AtomicU64,
+    refusals: AtomicU64,
+}
+
+/// Counted since the start of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchedulingStats {
+    /// Planning passes.
+    pub passes: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions refused as the state had moved on.
+    pub refusals: u64,
+}
+
+/// A plan could not be proposed.
+#[derive(Debug, thiserror::Error)]
+#[error("a plan could not be committed")]
+pub struct SchedulingError(#[source] ProposeError);
+
+impl Scheduling {
+    /// The scheduler over this store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Scheduling { store, counters: Arc::default() }
+    }
+
+    /// Counted since the start.
+    pub fn stats(&self) -> SchedulingStats {
+        SchedulingStats {
+            passes: self.counters.passes.load(Ordering::Relaxed),
+            commits: self.counters.commits.load(Ordering::Relaxed),
+            refusals: self.counters.refusals.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A body for the scheduler's loop.
+    pub fn pass(&self) -> SchedulingPass {
+        SchedulingPass { scheduling: self.clone(), planner: Planner::new() }
+    }
+
+    /// Commits one transaction of a plan. A refusal is no error: its check found a newer state, from which the next pass plans anew.
+    async fn commit(&self, transaction: Transaction) -> Result<(), SchedulingError> {
+        match self.store.propose(transaction).await {
+            Ok(_) => {
+                self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(ProposeError::Refused { failed, index }) => {
+                tracing::debug!(%failed, index, "a plan was overtaken by a newer state");
+                self.counters.refusals.fetch_add(1, Ordering::Relaxed);
+                self.store.reached(index).await.map_err(SchedulingError)?;
+            }
+            Err(error) => return Err(SchedulingError(error)),
+        }
+        Ok(())
+    }
+
+    /// Wakes the loop on changes a plan depends on; ends when the store stops or `context` is to stop.
+    pub async fn wake_on_changes(&self, wake: Wake, context: TaskContext) -> Result<(), std::convert::Infallible> {
+        let mut watcher = self.store.watch(WatchFrom::Now);
+        loop {
+            let event = tokio::select! {
+                () = context.shutdown.cancelled() => return Ok(()),
+                event = watcher.next() => event,
+            };
+            match event {
+                None => return Ok(()),
+                Some(Event::Snapshot(_)) => wake.notify(),
+                Some(Event::Batch(batch)) => {
+                    if batch.changes.iter().any(|change| Kind::from_number(change.kind).is_some_and(is_relevant)) {
+                        wake.notify();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl LoopBody for SchedulingPass {
+    type Error = SchedulingError;
+
+    /// Plans until nothing is left to do. Ends early when the task is to stop or leadership is gone.
+    async fn run(&mut self, context: &TaskContext) -> Result<(), SchedulingError> {
+        for _ in 0..PASSES {
+            let Leadership::Leader { term } = self.scheduling.store.leadership() else { return Ok(()) };
+            let view = self.scheduling.store.view();
+            if view.cluster().is_none() || context.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            self.scheduling.counters.passes.fetch_add(1, Ordering::Relaxed);
+            let transactions = self.planner.plan(&view, term).transactions;
+            if transactions.is_empty() {
+                return Ok(());
+            }
+            for transaction in transactions {
+                self.scheduling.commit(transaction).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a plan depends on records of this kind.
+fn is_relevant(kind: Kind) -> bool {
+    match kind {
+        Kind::ClusterMeta
+        | Kind::Node
+        | Kind::NodeStatus
+        | Kind::NodeSchedulability
+        | Kind::Deployment
+        | Kind::DeploymentRevision
+        | Kind::ReplicaDesired
+        | Kind::ReplicaObserved => true,
+        Kind::RevisionCounter | Kind::Route | Kind::PortRoute | Kind::Subnet | Kind::Claim => false,
+    }
+}
