@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::adapt::{ClusterConsensus, IngressTraffic, RuntimeLogs, RuntimeSoft, SupervisedLoops};
 use crate::config::Config;
 use crate::logging::Logging;
-use crate::metrics::{CommitLatency, Metrics, Sources};
+use crate::metrics::{ApplyDuration, CommitLatency, Metrics, Sources};
 use crate::sockets::{self, Inherited};
 use crate::{VERSION, node_id};
 
@@ -87,6 +87,7 @@ async fn build(loaded: Loaded) -> anyhow::Result<Built> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ingress = Arc::new(build_ingress(&config, &mut inherited)?);
     let commits = CommitLatency::new();
+    let applies = ApplyDuration::new();
     let mut options = ControlPlaneOptions::new(&config.data_dir, node);
     options.clock = Arc::clone(&clock);
     options.observer = Arc::new(commits.clone());
@@ -103,6 +104,7 @@ async fn build(loaded: Loaded) -> anyhow::Result<Built> {
         ingress: Arc::clone(&ingress),
         supervisor: supervisor.clone(),
         commits,
+        applies: applies.clone(),
         ready: Arc::clone(&ready),
     });
     let metrics_listener = std::net::TcpListener::bind(config.metrics_addr)
@@ -117,6 +119,7 @@ async fn build(loaded: Loaded) -> anyhow::Result<Built> {
             clock: Arc::clone(&clock),
         }),
         loops: Arc::new(SupervisedLoops { supervisor: supervisor.clone(), clock }),
+        timings: Arc::new(applies),
         log_levels: Arc::new(logging),
         soft: Arc::new(RuntimeSoft(runtime.soft())),
         logs: Arc::new(RuntimeLogs(Arc::clone(&runtime))),

@@ -10,6 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jaco_api::Timings;
 use jaco_controlplane::{ControlPlane, Observer, Scheduling};
 use jaco_ingress::{DURATION_BUCKETS_MICROS, Ingress};
 use jaco_runtime::Runtime;
@@ -47,6 +48,23 @@ impl Observer for CommitLatency {
     }
 }
 
+/// Times an apply takes, from its arrival to its answer.
+#[derive(Clone)]
+pub(crate) struct ApplyDuration(Histogram);
+
+impl ApplyDuration {
+    pub(crate) fn new() -> Self {
+        // 1 ms doubling to about 16 s.
+        ApplyDuration(Histogram::new(exponential_buckets(0.001, 2.0, 15)))
+    }
+}
+
+impl Timings for ApplyDuration {
+    fn apply_took(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
 /// What the figures are read from.
 pub(crate) struct Sources {
     pub(crate) control_plane: ControlPlane,
@@ -55,6 +73,7 @@ pub(crate) struct Sources {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) supervisor: Supervisor,
     pub(crate) commits: CommitLatency,
+    pub(crate) applies: ApplyDuration,
     /// Set once the API answers.
     pub(crate) ready: Arc<AtomicBool>,
 }
@@ -72,6 +91,11 @@ impl Metrics {
             "raft_commit_latency_seconds",
             "Time from a proposal to this node having applied it",
             sources.commits.0.clone(),
+        );
+        registry.register(
+            "apply_duration_seconds",
+            "Time from the arrival of an apply to its answer",
+            sources.applies.0.clone(),
         );
         let ready = Arc::clone(&sources.ready);
         registry.register_collector(Box::new(Figures(sources)));

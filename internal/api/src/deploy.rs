@@ -1,6 +1,7 @@
 //! `Deploy`: apply, rollback, delete, and the way to the reads.
 
 use std::pin::Pin;
+use std::time::Instant;
 
 use futures_util::Stream;
 use jaco_controlplane::{Applied, ApplyCommand};
@@ -19,32 +20,10 @@ use crate::{manifest, render};
 impl Deploy for Api {
     async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
         let actor = identity(&request)?;
-        let request = request.into_inner();
-        let view = self.current_view().await?;
-        let resolved = manifest::resolve(self.parts(), &request).map_err(|error| to_status(&error))?;
-        let remarks = resolved.remarks;
-        let command = ApplyCommand {
-            spec: resolved.spec,
-            jaco_yaml: request.jaco_yaml,
-            compose_yaml: request.compose_yaml,
-            identity: actor.to_owned(),
-            request_id: request_id(request.request_id)?,
-        };
-        let deployments = &self.parts().deployments;
-        let applied =
-            if request.dry_run { deployments.preview_apply(&view, &command) } else { deployments.apply(command).await }
-                .map_err(|error| to_status(&error))?;
-        let diff = manifest::diff(&view, applied.before.as_ref(), &applied.after);
-        Ok(Response::new(v1::ApplyResponse {
-            deployment: applied.after.name.to_string(),
-            applied_revision: applied.revision,
-            previous_revision: applied.previous_revision,
-            changed: manifest::has_changes(&diff),
-            diff: Some(diff),
-            remarks,
-            index: applied.index,
-            attempt: applied.attempt,
-        }))
+        let begin = Instant::now();
+        let answer = self.apply_manifest(actor, request.into_inner()).await;
+        self.parts().timings.apply_took(begin.elapsed());
+        answer.map(Response::new)
     }
 
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {
@@ -133,6 +112,36 @@ impl Deploy for Api {
         identity(&request)?;
         let answers = self.open_logs(&request.into_inner())?;
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+}
+
+impl Api {
+    async fn apply_manifest(&self, actor: &str, request: v1::ApplyRequest) -> Result<v1::ApplyResponse, Status> {
+        let view = self.current_view().await?;
+        let resolved = manifest::resolve(self.parts(), &request).map_err(|error| to_status(&error))?;
+        let remarks = resolved.remarks;
+        let command = ApplyCommand {
+            spec: resolved.spec,
+            jaco_yaml: request.jaco_yaml,
+            compose_yaml: request.compose_yaml,
+            identity: actor.to_owned(),
+            request_id: request_id(request.request_id)?,
+        };
+        let deployments = &self.parts().deployments;
+        let applied =
+            if request.dry_run { deployments.preview_apply(&view, &command) } else { deployments.apply(command).await }
+                .map_err(|error| to_status(&error))?;
+        let diff = manifest::diff(&view, applied.before.as_ref(), &applied.after);
+        Ok(v1::ApplyResponse {
+            deployment: applied.after.name.to_string(),
+            applied_revision: applied.revision,
+            previous_revision: applied.previous_revision,
+            changed: manifest::has_changes(&diff),
+            diff: Some(diff),
+            remarks,
+            index: applied.index,
+            attempt: applied.attempt,
+        })
     }
 }
 

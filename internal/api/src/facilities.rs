@@ -1,5 +1,7 @@
 //! What the handlers need of the rest of the daemon, as narrow traits. The daemon's composition root adapts its parts to them.
 
+use std::time::Duration;
+
 use jaco_proto::v1;
 use jaco_state::BoxFuture;
 use jaco_types::{NodeId, ReplicaId, UserError};
@@ -72,6 +74,12 @@ impl From<LoopStatus> for v1::Loop {
 pub trait Loops: Send + Sync + 'static {
     /// Every loop, by name.
     fn status(&self) -> Vec<LoopStatus>;
+}
+
+/// Is told how long things took, for metrics.
+pub trait Timings: Send + Sync + 'static {
+    /// An apply was answered, committed or refused.
+    fn apply_took(&self, took: Duration);
 }
 
 /// The daemon's log level.

@@ -31,6 +31,7 @@ use tonic::Status;
 
 pub use facilities::{
     Consensus, ConsensusStatus, LogLevels, LogOptions, LogSource, LoopStatus, Loops, ReplicaLogLine, SoftStates,
+    Timings,
 };
 pub use limits::Limits;
 pub use render::SoftReplica;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub consensus: Arc<dyn Consensus>,
     /// The daemon's loops.
     pub loops: Arc<dyn Loops>,
+    /// Is told how long calls took.
+    pub timings: Arc<dyn Timings>,
     /// The daemon's log level.
     pub log_levels: Arc<dyn LogLevels>,
     /// What the node knows of its replicas and never commits.

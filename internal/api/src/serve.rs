@@ -12,9 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, UdsConnectInfo};
+use tonic::transport::server::Connected;
 
 use crate::Api;
+use crate::caller::Peer;
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,6 @@ pub enum ServeError {
 /// Serves the API on a Unix socket until `stop`; then no call is taken, and those under way have the limits' `drain` to end.
 pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToken) -> Result<(), ServeError> {
     let limits = api.parts().limits.clone();
-    let sessions = Arc::new(Semaphore::new(limits.sessions));
     let (connections, incoming) = mpsc::channel(16);
     let server = Server::builder()
         .timeout(limits.call_deadline)
@@ -47,7 +47,7 @@ pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToke
             WatchServer::new(api).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(usize::MAX),
         )
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.clone().cancelled_owned());
-    let accept = accept(listener, sessions, connections, stop.clone());
+    let accept = accept(listener, limits.sessions, connections, stop.clone());
     let drained = async {
         stop.cancelled().await;
         tokio::time::sleep(limits.drain).await;
@@ -59,18 +59,27 @@ pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToke
     }
 }
 
-/// Takes connections while there are sessions left; one too many waits in the kernel's queue until another ends.
+/// Connections beyond the limit of sessions that are told so at a time; more wait in the kernel's queue.
+const REFUSALS: usize = 64;
+
+/// Takes connections. One beyond the limit of sessions is taken too, to be told so.
 async fn accept(
     listener: UnixListener,
-    sessions: Arc<Semaphore>,
+    limit: usize,
     connections: mpsc::Sender<Result<Session, std::io::Error>>,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
+    let sessions = Arc::new(Semaphore::new(limit));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let next = async {
-            let permit = sessions.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+            let refusal = refusals.clone().acquire_owned().await.map_err(std::io::Error::other)?;
             let (stream, _) = listener.accept().await?;
-            Ok::<_, std::io::Error>(Session { stream, _permit: permit })
+            let (permit, over_limit) = match sessions.clone().try_acquire_owned() {
+                Ok(permit) => (permit, None),
+                Err(_) => (refusal, Some(limit)),
+            };
+            Ok::<_, std::io::Error>(Session { stream, over_limit, _permit: permit })
         };
         let session = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -100,14 +109,15 @@ const ENFILE: i32 = 23;
 #[derive(Debug)]
 struct Session {
     stream: UnixStream,
+    over_limit: Option<usize>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connected for Session {
-    type ConnectInfo = UdsConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> UdsConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Peer {
+        Peer { has_credentials: self.stream.peer_cred().is_ok(), over_limit: self.over_limit }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The handlers behind a real Unix socket, over a store without consensus and with facilities made up here.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ mod stream;
 #[derive(Default)]
 struct Fixed {
     level: Mutex<String>,
+    applies: AtomicU64,
 }
 
 impl Consensus for Fixed {
@@ -54,6 +56,12 @@ impl Loops for Fixed {
                 lag_ms: 0,
             })
             .to_vec()
+    }
+}
+
+impl Timings for Fixed {
+    fn apply_took(&self, _: Duration) {
+        self.applies.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -104,6 +112,8 @@ struct Server {
     store: Arc<LocalStore>,
     channel: Channel,
     stop: CancellationToken,
+    fixed: Arc<Fixed>,
+    path: std::path::PathBuf,
     _folder: tempfile::TempDir,
     serving: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
@@ -121,9 +131,10 @@ impl Server {
             store: store.clone(),
             consensus: fixed.clone(),
             loops: fixed.clone(),
+            timings: fixed.clone(),
             log_levels: fixed.clone(),
             soft: fixed.clone(),
-            logs: fixed,
+            logs: fixed.clone(),
             limits,
             reserved_ports: vec![7000],
             node: NodeId(1),
@@ -138,7 +149,7 @@ impl Server {
             .connect()
             .await
             .unwrap();
-        Server { store, channel, stop, _folder: folder, serving }
+        Server { store, channel, stop, fixed, path, _folder: folder, serving }
     }
 
     async fn cluster() -> Server {
@@ -233,6 +244,31 @@ async fn a_node_shows_its_loops_and_changes_its_log_level() {
         code(node.set_log_level(v1::SetLogLevelRequest { level: "loud".into() }).await),
         ErrorCode::ValidationFailed
     );
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_session_too_many_is_told_so_and_works_once_there_is_room() {
+    let server = Server::start(cluster_store(&["node-a"]), Limits { sessions: 1, ..Limits::default() }).await;
+    let open = || {
+        let endpoint = tonic::transport::Endpoint::try_from(format!("unix://{}", server.path.display())).unwrap();
+        async move { ClusterClient::new(endpoint.connect().await.unwrap()) }
+    };
+    let mut first = ClusterClient::new(server.channel.clone());
+    first.status(v1::ClusterStatusRequest {}).await.unwrap();
+    let mut second = open().await;
+    let error = from_status(&second.status(v1::ClusterStatusRequest {}).await.unwrap_err());
+    assert_eq!((error.code, error.details["unit"].as_str()), (ErrorCode::RequestTooLarge, "sessions"));
+    first.status(v1::ClusterStatusRequest {}).await.unwrap();
+    server.end().await;
+}
+
+#[tokio::test]
+async fn applies_are_timed_whatever_their_end() {
+    let server = Server::cluster().await;
+    server.apply(JACO, COMPOSE).await.unwrap();
+    server.apply("nonsense: [", COMPOSE).await.unwrap_err();
+    assert_eq!(server.fixed.applies.load(Ordering::Relaxed), 2);
     server.end().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ pub(crate) fn load(path: &Path) -> Result<Option<Table>, CacheError> {
 /// Replaces the stored table as a whole, readable by the owner alone.
 pub(crate) fn store(path: &Path, table: &Table) -> Result<(), CacheError> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let text = serde_json::to_vec(&CacheFile { version: FORMAT_VERSION, table })?;
     let fresh = path.with_extension("json.new");
