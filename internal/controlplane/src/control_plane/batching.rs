@@ -1,0 +1,109 @@
+//! Gathers the proposals that arrive while others are under way, so that they travel through raft as one.
+//!
+//! At most one batch is under way. A proposal that meets none goes to raft at once; the others wait for its end and go together. Without
+//! this, each sync carries a handful of proposals, and raft's cost for a batch is paid for each handful.
+
+use futures_util::StreamExt;
+use jaco_state::ProposeError;
+use openraft::errors::ClientWriteError;
+use openraft::raft::WriteResult;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{Inner, Runtime};
+use crate::raft::{Proposal, Reply, Types};
+
+/// Proposals in one batch; also how many may wait.
+const MOST: usize = 1024;
+
+/// What raft made of a proposal: its log index and the state machine's answer.
+pub(super) type Written = Result<(u64, Reply), ProposeError>;
+
+struct Queued {
+    proposal: Proposal,
+    answer: oneshot::Sender<Written>,
+}
+
+/// Where proposals are handed over.
+pub(super) struct Batcher {
+    queue: mpsc::Sender<Queued>,
+    /// One permit: the right to have a batch under way.
+    turn: Semaphore,
+}
+
+/// The other end, for [`run`].
+pub(super) struct Queue(mpsc::Receiver<Queued>);
+
+impl Batcher {
+    pub(super) fn new() -> (Batcher, Queue) {
+        let (queue, receiver) = mpsc::channel(MOST);
+        (Batcher { queue, turn: Semaphore::new(1) }, Queue(receiver))
+    }
+
+    /// Has raft write a proposal, and waits for its outcome.
+    pub(super) async fn write(&self, inner: &Inner, proposal: Proposal) -> Written {
+        if let Ok(_turn) = self.turn.try_acquire() {
+            return match inner.raft.client_write(proposal).await {
+                Ok(response) => Ok((response.log_id.index, response.data)),
+                Err(error) => Err(error.into_api_error().as_ref().map_or(ProposeError::OutcomeUnknown, refusal)),
+            };
+        }
+        let (answer, outcome) = oneshot::channel();
+        self.queue.send(Queued { proposal, answer }).await.map_err(|_| ProposeError::Stopped)?;
+        // Without an answer the loop ended in the middle: it may have handed the proposal to raft.
+        outcome.await.unwrap_or(Err(ProposeError::OutcomeUnknown))
+    }
+}
+
+fn refusal(error: &ClientWriteError<Types<Runtime>>) -> ProposeError {
+    match error {
+        // Refused before it was appended.
+        ClientWriteError::ForwardToLeader(_) => ProposeError::NoLeader,
+        ClientWriteError::LogEntryDiscarded(_)
+        | ClientWriteError::ChangeMembershipError(_)
+        | ClientWriteError::PreconditionFailed(_) => ProposeError::OutcomeUnknown,
+    }
+}
+
+/// The loop that sends what has gathered. Ends with the store; what still waits then is told that its outcome is not known.
+pub(super) async fn run(inner: Arc<Inner>, mut queue: Queue) {
+    let mut stopping = inner.stopping.subscribe();
+    let mut batch = Vec::with_capacity(MOST);
+    let send_all = async {
+        while let Some(first) = queue.0.recv().await {
+            let Ok(_turn) = inner.batcher.turn.acquire().await else { return };
+            batch.push(first);
+            while batch.len() < MOST
+                && let Ok(next) = queue.0.try_recv()
+            {
+                batch.push(next);
+            }
+            send(&inner, &mut batch).await;
+        }
+    };
+    tokio::select! {
+        () = send_all => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+}
+
+async fn send(inner: &Inner, batch: &mut Vec<Queued>) {
+    let (proposals, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|queued| (queued.proposal, queued.answer)).unzip();
+    let Ok(mut results) = inner.raft.client_write_many(proposals).await else { return };
+    for answer in answers {
+        let written = match results.next().await {
+            Some(Ok(result)) => written(result),
+            // Raft has ended; it may have written the proposal before.
+            Some(Err(_)) | None => Err(ProposeError::OutcomeUnknown),
+        };
+        // Nobody waits any more when the proposer's deadline has passed.
+        let _ = answer.send(written);
+    }
+}
+
+fn written(result: WriteResult<Types<Runtime>>) -> Written {
+    match result {
+        Ok(response) => Ok((response.log_id.index, response.response)),
+        Err(error) => Err(refusal(&error)),
+    }
+}

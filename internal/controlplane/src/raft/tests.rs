@@ -1,0 +1,53 @@
+//! openraft's own suite on our storage.
+
+use std::sync::Arc;
+
+use jaco_state::{Hub, HubLimits, StateMachine};
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use tempfile::TempDir;
+
+use super::{LogAdapter, Machine, MachineShared, SnapshotAfter, Types};
+use crate::log::{FileLog, FileLogOptions, LogStorage, MemoryLog};
+use crate::snapshot::SnapshotStore;
+
+#[allow(deprecated)]
+type Runtime = openraft::TokioRuntime;
+type TestTypes = Types<Runtime>;
+
+struct Builder {
+    in_memory: bool,
+}
+
+impl StoreBuilder<TestTypes, LogAdapter<Runtime>, Machine<Runtime>, TempDir> for Builder {
+    async fn build(&self) -> Result<(TempDir, LogAdapter<Runtime>, Machine<Runtime>), StorageError<TestTypes>> {
+        let directory = tempfile::tempdir().unwrap();
+        let log: Arc<dyn LogStorage> = if self.in_memory {
+            Arc::new(MemoryLog::default())
+        } else {
+            let options = FileLogOptions {
+                segment_bytes: 64 << 10,
+                max_record_bytes: 8 << 10,
+                cache_bytes: 200,
+                min_free_bytes: 0,
+                ..FileLogOptions::new(directory.path().join("log"), 1)
+            };
+            Arc::new(FileLog::open(options).unwrap())
+        };
+        let snapshots = SnapshotStore::open(directory.path().join("snapshots"), 1).unwrap();
+        let machine = StateMachine::new();
+        let hub = Hub::new(machine.view(), HubLimits::default());
+        let shared = MachineShared::new(hub, snapshots, SnapshotAfter { entries: 1 << 20, bytes: 1 << 30 });
+        Ok((directory, LogAdapter::new(log), Machine::new(machine, None, shared)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openrafts_suite_passes_on_files() {
+    Suite::test_all(Builder { in_memory: false }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openrafts_suite_passes_in_memory() {
+    Suite::test_all(Builder { in_memory: true }).await.unwrap();
+}

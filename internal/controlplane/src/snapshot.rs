@@ -1,0 +1,239 @@
+//! Snapshot files: an envelope with what raft needs to know, and the state as `jaco_state` writes it.
+//!
+//! Layout: magic `JACORSNP`, format version (u32), CRC-32 of the rest of the envelope (u32), incarnation of the data directory
+//! (u64), length (u32) and message of [`SnapshotMeta`], then the state's own stream, which has its own checksum. Integers are
+//! little-endian. A file gets its name only when it is complete and on disk; the newest two are kept.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use jaco_state::{SnapshotError, StateMachine, View, read_snapshot, write_snapshot};
+use prost::Message;
+
+use crate::data_dir::{create_directory, replace_file, sync_directory};
+use crate::log::{LogId, Membership};
+
+const MAGIC: &[u8; 8] = b"JACORSNP";
+/// Version of the envelope.
+const FORMAT_VERSION: u32 = 1;
+/// Snapshots kept.
+const KEPT: usize = 2;
+/// An envelope's message is far smaller; a length above this is damage.
+const MAX_META: u32 = 1 << 20;
+
+/// What raft needs to know of a snapshot.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct SnapshotMeta {
+    /// The last entry in it; none in a snapshot of the empty state.
+    #[prost(message, optional, tag = "1")]
+    pub last: Option<LogId>,
+    /// The entry that set the membership.
+    #[prost(message, optional, tag = "2")]
+    pub membership_id: Option<LogId>,
+    /// The membership.
+    #[prost(message, optional, tag = "3")]
+    pub membership: Option<Membership>,
+}
+
+impl SnapshotMeta {
+    /// Index and term of the last entry; zero for the empty state.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        self.last.map_or((0, 0), |last| (last.index, last.term))
+    }
+}
+
+/// A complete snapshot on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredSnapshot {
+    pub path: PathBuf,
+    pub meta: SnapshotMeta,
+}
+
+/// Why a snapshot could not be opened. Nothing was changed on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotOpenError {
+    /// The file or the directory could not be read.
+    #[error("cannot read the snapshot {}", path.display())]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The envelope is damaged.
+    #[error(
+        "the snapshot {} is damaged: {reason}. Nothing was changed: keep a copy of the data directory, then restore this node from a \
+         backup, or remove it from the cluster and let it join anew", path.display()
+    )]
+    Damaged {
+        /// File.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The state in it cannot be read.
+    #[error("the snapshot {} cannot be used. Nothing was changed: keep a copy of the data directory before anything else", path.display())]
+    State {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: SnapshotError,
+    },
+    /// A newer version wrote it.
+    #[error("the snapshot {} has format {found}, this version reads {FORMAT_VERSION}: start the version of jacod that wrote it", path.display())]
+    NewerFormat {
+        /// File.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It is of another incarnation.
+    #[error("the snapshot {} belongs to incarnation {found:016x}, this data directory is {expected:016x}", path.display())]
+    WrongIncarnation {
+        /// File.
+        path: PathBuf,
+        /// Its incarnation.
+        found: u64,
+        /// The one that was expected.
+        expected: u64,
+    },
+}
+
+/// The directory of snapshots.
+#[derive(Debug, Clone)]
+pub(crate) struct SnapshotStore {
+    directory: PathBuf,
+    incarnation: u64,
+}
+
+impl SnapshotStore {
+    /// Opens the directory, making it (mode 0700) when missing.
+    pub(crate) fn open(directory: PathBuf, incarnation: u64) -> Result<Self, SnapshotOpenError> {
+        create_directory(&directory, 0o700)
+            .map_err(|source| SnapshotOpenError::Io { path: directory.clone(), source })?;
+        Ok(SnapshotStore { directory, incarnation })
+    }
+
+    /// The newest snapshot and the state in it.
+    pub(crate) fn load_newest(&self) -> Result<Option<(StateMachine, StoredSnapshot)>, SnapshotOpenError> {
+        let files = self.list().map_err(|source| SnapshotOpenError::Io { path: self.directory.clone(), source })?;
+        files.last().map(|path| self.load(path)).transpose()
+    }
+
+    fn load(&self, path: &Path) -> Result<(StateMachine, StoredSnapshot), SnapshotOpenError> {
+        let failed = |source| SnapshotOpenError::Io { path: path.to_owned(), source };
+        let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+        let (incarnation, meta) = read_envelope(path, &mut reader)?;
+        if incarnation != self.incarnation {
+            let expected = self.incarnation;
+            return Err(SnapshotOpenError::WrongIncarnation { path: path.to_owned(), found: incarnation, expected });
+        }
+        let (machine, header) =
+            read_snapshot(reader).map_err(|source| SnapshotOpenError::State { path: path.to_owned(), source })?;
+        if (header.index, header.term) != meta.place() {
+            return Err(SnapshotOpenError::Damaged {
+                path: path.to_owned(),
+                reason: "envelope and state are of different entries",
+            });
+        }
+        Ok((machine, StoredSnapshot { path: path.to_owned(), meta }))
+    }
+
+    /// Writes a snapshot, and removes all but the newest two. Nothing is left behind when it fails.
+    pub(crate) fn write(&self, view: &View, meta: &SnapshotMeta) -> io::Result<StoredSnapshot> {
+        let path = self.path_of(meta);
+        replace_file(&path, |file| {
+            let mut writer = BufWriter::with_capacity(1 << 17, file);
+            writer.write_all(&envelope(self.incarnation, meta))?;
+            write_snapshot(view, &mut writer)?;
+            writer.flush()
+        })?;
+        let stored = StoredSnapshot { path, meta: meta.clone() };
+        self.remove_old()?;
+        Ok(stored)
+    }
+
+    /// Takes over a snapshot that lies elsewhere, and reads it.
+    pub(crate) fn install(&self, snapshot: &StoredSnapshot) -> io::Result<(StateMachine, StoredSnapshot)> {
+        let path = self.path_of(&snapshot.meta);
+        if path != snapshot.path {
+            replace_file(&path, |file| io::copy(&mut File::open(&snapshot.path)?, file).map(|_bytes| ()))?;
+        }
+        let loaded = self.load(&path).map_err(io::Error::other)?;
+        self.remove_old()?;
+        Ok(loaded)
+    }
+
+    fn path_of(&self, meta: &SnapshotMeta) -> PathBuf {
+        let (index, term) = meta.place();
+        self.directory.join(format!("{index:016x}-{term:016x}.snap"))
+    }
+
+    /// Complete snapshots, oldest first.
+    fn list(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for file in fs::read_dir(&self.directory)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "snap") {
+                files.push(path);
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    fn remove_old(&self) -> io::Result<()> {
+        let files = self.list()?;
+        for path in files.iter().rev().skip(KEPT) {
+            fs::remove_file(path)?;
+        }
+        sync_directory(&self.directory)
+    }
+}
+
+fn envelope(incarnation: u64, meta: &SnapshotMeta) -> Vec<u8> {
+    let mut guarded = incarnation.to_le_bytes().to_vec();
+    guarded.extend_from_slice(&(meta.encoded_len() as u32).to_le_bytes());
+    guarded.extend_from_slice(&meta.encode_to_vec());
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&guarded).to_le_bytes());
+    bytes.extend_from_slice(&guarded);
+    bytes
+}
+
+fn read_envelope(path: &Path, reader: &mut impl Read) -> Result<(u64, SnapshotMeta), SnapshotOpenError> {
+    let damaged = |reason| SnapshotOpenError::Damaged { path: path.to_owned(), reason };
+    let mut read = |length: usize| {
+        let mut bytes = vec![0; length];
+        reader
+            .read_exact(&mut bytes)
+            .map(|()| bytes)
+            .map_err(|source| SnapshotOpenError::Io { path: path.to_owned(), source })
+    };
+    let number = |bytes: Vec<u8>| bytes.try_into().map(u32::from_le_bytes).unwrap_or_default();
+    if read(8)? != MAGIC {
+        return Err(damaged("it does not begin as a snapshot does"));
+    }
+    let format = number(read(4)?);
+    if format != FORMAT_VERSION {
+        return Err(SnapshotOpenError::NewerFormat { path: path.to_owned(), found: format });
+    }
+    let crc = number(read(4)?);
+    let mut guarded = read(8)?;
+    let incarnation = guarded.as_slice().try_into().map(u64::from_le_bytes).unwrap_or_default();
+    let length = read(4)?;
+    guarded.extend_from_slice(&length);
+    let length = number(length);
+    if length > MAX_META {
+        return Err(damaged("its envelope has an impossible length"));
+    }
+    let message = read(length as usize)?;
+    guarded.extend_from_slice(&message);
+    if crc != crc32fast::hash(&guarded) {
+        return Err(damaged("its envelope's checksum does not match"));
+    }
+    let meta = SnapshotMeta::decode(message.as_slice()).map_err(|_error| damaged("its envelope cannot be read"))?;
+    Ok((incarnation, meta))
+}
