@@ -51,13 +51,13 @@ integration:
 	@.ci/install test
 	@echo "== tests on real disks, sockets and a real engine; the real programs from end to end"
 	$(CARGO) build --locked --workspace --bins
-	$(CARGO) test --locked --workspace --test '*' -- --nocapture
+	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test '*' -- --nocapture
 
 # The end-to-end tests alone.
 e2e:
 	@.ci/install test
 	$(CARGO) build --locked --workspace --bins
-	$(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input -- --nocapture
+	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input -- --nocapture
 
 demo:
 	@tests/demo/run

@@ -1,7 +1,5 @@
 //! Manifests on their way in: limits, the checked spec with its remarks, and the comparison with what is active.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jaco_manifest::model::Options;
 use jaco_manifest::{Diagnostic, Resolution, Severity, SourceNames, diff as spec_diff, resolve as resolve_texts};
 use jaco_proto::v1;
@@ -23,7 +21,6 @@ pub(crate) fn resolve(parts: &Parts, request: &v1::ApplyRequest) -> Result<Resol
     }
     let options = Options {
         daemon_ports: parts.reserved_ports.iter().copied().collect(),
-        hidden_environment: hidden(&request.hidden),
         plain_http_only: true,
     };
     let Resolution { spec, mut diagnostics } =
@@ -66,14 +63,6 @@ fn check_replicas(spec: &DeploymentSpec, limit: u64) -> Result<(), UserError> {
     .with("limit", limit)
     .with("size", wanted)
     .with("unit", "replicas"))
-}
-
-fn hidden(variables: &[v1::HiddenVariable]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut by_service: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for variable in variables {
-        by_service.entry(variable.service.clone()).or_default().insert(variable.name.clone());
-    }
-    by_service
 }
 
 /// One error for all: the first problem's code and text; when there are more, all texts, one per line, in `details.problems`.

@@ -52,8 +52,6 @@ pub const MAX_VOLUMES: usize = 1_000;
 pub struct Options {
     /// Ports the daemon itself uses on the nodes; publishing one is `reserved_port`, as are 80 and 443 always.
     pub daemon_ports: BTreeSet<u16>,
-    /// By service, the variables whose values came from an environment file and are hidden in output.
-    pub hidden_environment: BTreeMap<String, BTreeSet<String>>,
     /// Whether routes are served without TLS whatever they ask for; said in a note then.
     pub plain_http_only: bool,
 }
@@ -78,8 +76,7 @@ pub fn build(
         return None;
     }
     let name = jaco.deployment.clone()?;
-    let services =
-        parts.drafts.into_iter().map(|(name, placed)| (name.clone(), placed.into_spec(&name, options))).collect();
+    let services = parts.drafts.into_iter().map(|(name, placed)| (name, placed.into_spec())).collect();
     let routes = jaco.routes.iter().map(|route| route.spec.clone()).collect();
     Some(DeploymentSpec { name, services, networks, volumes, routes, acme_email: jaco.acme_email.clone() })
 }
@@ -102,9 +99,8 @@ impl Placed {
         Placed { draft, placement, replicas, exclusive: false, reschedule: jaco_types::Reschedule::Auto, spot }
     }
 
-    fn into_spec(self, name: &ServiceName, options: &Options) -> ServiceSpec {
+    fn into_spec(self) -> ServiceSpec {
         let mut hidden = self.draft.hidden;
-        hidden.extend(options.hidden_environment.get(name.as_str()).into_iter().flatten().cloned());
         hidden.retain(|variable| self.draft.container.environment.contains_key(variable));
         let published =
             |p: &ports::Port| jaco_types::PublishedPort { protocol: p.protocol, host_port: p.host, target: p.target };

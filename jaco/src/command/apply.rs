@@ -82,7 +82,6 @@ fn request(texts: Texts, arguments: &Arguments) -> ApplyRequest {
         dry_run: arguments.dry_run,
         strict: arguments.strict,
         request_id: None,
-        hidden: texts.hidden,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use jaco_manifest::model::Options;
 use jaco_manifest::{Diagnostic, Disk, ProjectRequest, Severity, check};
-use jaco_proto::v1::HiddenVariable;
 use jaco_types::UserError;
 
 use crate::view::remark::Remark;
@@ -23,7 +22,6 @@ pub struct Reading {
 pub struct Texts {
     pub jaco_yaml: String,
     pub compose_yaml: String,
-    pub hidden: Vec<HiddenVariable>,
 }
 
 /// Reads and judges a project. With `strict`, notes and warnings are errors.
@@ -41,15 +39,10 @@ pub fn read(request: &ProjectRequest, strict: bool) -> Reading {
             Severity::Note => reading.remarks.push(remark("note", diagnostic)),
         }
     }
-    let services = checked.resolution.spec.map(|spec| spec.services).unwrap_or_default();
-    let hidden = services.into_iter().flat_map(|(service, spec)| {
-        spec.hidden_environment.into_iter().map(move |name| HiddenVariable { service: service.to_string(), name })
-    });
-    reading.texts = checked.project.filter(|_| reading.errors.is_empty()).map(|project| Texts {
-        jaco_yaml: project.jaco_yaml,
-        compose_yaml: project.compose_yaml,
-        hidden: hidden.collect(),
-    });
+    reading.texts = checked
+        .project
+        .filter(|_| reading.errors.is_empty())
+        .map(|project| Texts { jaco_yaml: project.jaco_yaml, compose_yaml: project.compose_yaml });
     reading
 }
 

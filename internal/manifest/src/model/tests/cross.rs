@@ -154,13 +154,3 @@ fn everything_is_told_at_once() {
     ];
     assert_eq!(tags(&said), expected.map(str::to_owned).into());
 }
-
-#[test]
-fn values_of_variables_are_hidden_and_named() {
-    let options = Options {
-        hidden_environment: [("web".to_owned(), BTreeSet::from(["A".to_owned(), "GONE".to_owned()]))].into(),
-        ..Options::default()
-    };
-    let (spec, _) = build_with("deployment: shop", &with_web("environment: {A: 1, B: 2}"), &options);
-    assert_eq!(spec.unwrap().services["web"].hidden_environment, ["A"]);
-}
