@@ -79,10 +79,11 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
 
 async fn build(loaded: Loaded) -> anyhow::Result<Built> {
     let Loaded { config, logging } = loaded;
+    // The lock comes first: a second daemon must not touch the sockets of the one that runs.
+    let lock = DataDirLock::acquire(&config.data_dir)?;
     let mut inherited = Inherited::take().context("the service manager's sockets cannot be taken over")?;
     let control = inherited.control(&config.unix_socket)?;
     control.set_nonblocking(true)?;
-    let lock = DataDirLock::acquire(&config.data_dir)?;
     let node = node_id::load_or_create(&config.data_dir, rand::random())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ingress = Arc::new(build_ingress(&config, &mut inherited)?);

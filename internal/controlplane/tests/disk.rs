@@ -144,7 +144,7 @@ fn an_io_error_ends_the_store_with_the_reason() {
         tokio::time::timeout(Duration::from_secs(10), ended).await.expect("watches end with the store");
         let begun = Instant::now();
         store.shutdown().await;
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     });
     disk.restore_power();
     runtime().block_on(async {

@@ -9,6 +9,8 @@
 
 mod diagnostic;
 pub mod diff;
+#[cfg(test)]
+mod effort;
 pub mod envfile;
 pub mod interpolate;
 pub mod jaco_yaml;
