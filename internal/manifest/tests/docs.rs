@@ -35,9 +35,6 @@ const TABLES: &[(&str, &Table)] = &[
     ("CONFIG", &keys::CONFIG),
 ];
 
-/// Keys of a service that the client always takes out before the table is asked; the page says what a user sees.
-const TAKEN_OUT: &[&str] = &["label_file"];
-
 type Rows = BTreeMap<String, String>;
 
 /// Key and verdict of each row, by the marker `<!-- keys: NAME -->` above its table.
@@ -61,10 +58,7 @@ fn documented(page: &str) -> BTreeMap<String, Rows> {
     tables
 }
 
-fn word(table: &str, name: &str, verdict: Verdict) -> &'static str {
-    if table == "SERVICE" && TAKEN_OUT.contains(&name) {
-        return "client";
-    }
+fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Supported => "supported",
         Verdict::Note(_) => "no effect",
@@ -82,7 +76,7 @@ fn the_compose_reference_has_every_key_with_its_verdict() {
     let expected: BTreeMap<String, Rows> = TABLES
         .iter()
         .map(|(name, table)| {
-            let row = |key: &keys::Key| (key.name.to_owned(), word(name, key.name, key.verdict).to_owned());
+            let row = |key: &keys::Key| (key.name.to_owned(), word(key.verdict).to_owned());
             ((*name).to_owned(), table.keys.iter().map(row).collect())
         })
         .collect();
@@ -106,15 +100,4 @@ fn no_table_of_keys_is_left_out_of_the_comparison() {
     let sources = [include_str!("../src/model/keys.rs"), include_str!("../src/model/keys/parts.rs")];
     let tables: usize = sources.iter().map(|source| source.matches("pub static ").count()).sum();
     assert_eq!(tables, TABLES.len(), "a table was added or removed: bring TABLES and the page up to date");
-}
-
-#[test]
-fn what_the_page_calls_taken_out_by_the_client_is_accepted() {
-    for key in TAKEN_OUT {
-        let compose = format!("services:\n  web:\n    image: nginx\n    {key}: values\n");
-        let files = MapFiles::new([("compose.yml", compose.as_str()), ("values", "a=b\n")]);
-        let request = ProjectRequest { compose: vec!["compose.yml".to_owned()], ..ProjectRequest::default() };
-        let checked = check(&files, &request, &Default::default());
-        assert!(!checked.resolution.diagnostics.has_errors(), "{key}: {:?}", checked.resolution.diagnostics);
-    }
 }

@@ -166,7 +166,7 @@ pub static SERVICE: Table = Table {
         yes("init"),
         yes("ipc"),
         no("isolation", WINDOWS),
-        later("label_file", "write the labels under `labels`"),
+        client("label_file", ErrorCode::ValidationFailed),
         yes("labels"),
         yes("links"),
         yes("logging"),

@@ -84,7 +84,7 @@ fn check_hosts(view: &View, spec: &DeploymentSpec) -> Result<(), UserError> {
         return Err(UserError::new(
             ErrorCode::UnknownHost,
             format!(
-                "service {name:?} is pinned to host {unknown:?}, which is no member of this cluster; `jaco node list` shows those that are"
+                "service {name:?} is pinned to host {unknown:?}, which is no member of this cluster; `jaco cluster status` shows those that are"
             ),
         )
         .with("service", name)

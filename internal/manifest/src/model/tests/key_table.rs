@@ -132,7 +132,7 @@ fn keys_that_are_not_acted_on_say_so() {
         ("extends: {service: db}", &["refused:extends"]),
         ("external_links: [a]", &["refused:external_links"]),
         ("isolation: hyperv", &["refused:isolation"]),
-        ("label_file: a", &["not_yet:label_file"]),
+        ("label_file: a", &["refused:label_file"]),
         ("mac_address: 02:42:ac:11:65:43", &["refused:mac_address"]),
         ("models: [a]", &["refused:models"]),
         ("oom_kill_disable: true", &["refused:oom_kill_disable"]),
