@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jaco_manifest::model::keys::{self, Table, Verdict};
-use jaco_manifest::{MapFiles, ProjectRequest, check};
 
 /// Every table of keys, by the name of its marker in the page.
 const TABLES: &[(&str, &Table)] = &[
