@@ -4,6 +4,7 @@
 //! while the daemon runs.
 
 mod address;
+mod cluster;
 mod file;
 #[cfg(test)]
 mod tests;

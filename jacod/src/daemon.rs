@@ -36,6 +36,9 @@ const STORE: &str = "store";
 /// The order in which tasks stop: first what takes requests, then what acts on them.
 const STOP_ORDER: &[&str] = &[API, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, STORE];
 
+/// The API waits this long for the node to catch up with what it acknowledged before it started.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
 /// Time for tasks to stop in, and for requests in flight through the ingress.
 const DRAIN: Duration = Duration::from_secs(8);
 const INGRESS_DRAIN: Duration = Duration::from_secs(5);
@@ -72,7 +75,7 @@ struct Built {
 pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let built = build(loaded).await?;
     built.spawn();
-    let outcome = built.wait().await;
+    let outcome = built.serve().await;
     built.drain().await;
     outcome
 }
@@ -177,7 +180,7 @@ fn build_runtime(config: &Config, store: &Arc<dyn Store>, node: NodeId, ingress:
 }
 
 impl Built {
-    /// Starts every part; the API last, as its answering is what "ready" means.
+    /// Starts every part but the API.
     fn spawn(&self) {
         self.spawn_store_watch();
         self.spawn_scheduler();
@@ -185,6 +188,28 @@ impl Built {
         self.spawn_routes();
         self.spawn_port_conditions();
         self.spawn_metrics();
+    }
+
+    /// Opens the API and waits for the reason to stop.
+    async fn serve(&self) -> anyhow::Result<()> {
+        let opened = async {
+            self.open().await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            outcome = self.wait() => outcome,
+            () = opened => Ok(()),
+        }
+    }
+
+    /// Starts the API, as its answering is what "ready" means, once this node knows everything it acknowledged before it started: no
+    /// answer may be older than one given before a restart. A node that finds no majority opens nevertheless, and tells.
+    async fn open(&self) {
+        match tokio::time::timeout(CATCH_UP, self.control_plane.ready()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "serving before this node has caught up"),
+            Err(_elapsed) => tracing::warn!(after = ?CATCH_UP, "serving before this node has caught up"),
+        }
         self.spawn_api();
         self.ready.store(true, Ordering::Release);
         sockets::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
@@ -199,11 +224,20 @@ impl Built {
 
     /// An I/O error of the log or a snapshot ends the node: what it acknowledged could not be kept otherwise.
     fn spawn_store_watch(&self) {
-        let control_plane = self.control_plane.clone();
+        let (control_plane, config) = (self.control_plane.clone(), self.config.clone());
         self.supervisor.spawn_service(STORE, OnExit::StopNode, move |context| {
-            let control_plane = control_plane.clone();
+            let (control_plane, config) = (control_plane.clone(), config.clone());
             async move {
+                let told = async {
+                    // A store that does not catch up says so elsewhere.
+                    let view = control_plane.ready().await.unwrap_or_else(|_| control_plane.view());
+                    for disagreement in view.cluster().map(|cluster| config.disagreements(cluster)).unwrap_or_default() {
+                        tracing::warn!(%disagreement, "jacod.yaml is not followed: the cluster fixed this value at its init");
+                    }
+                    std::future::pending().await
+                };
                 tokio::select! {
+                    () = told => Ok(()),
                     () = context.shutdown.cancelled() => Ok(()),
                     fatal = control_plane.fatal() => Err(fatal.reason),
                 }

@@ -99,3 +99,24 @@ fn no_address_says_which_keys_to_set() {
     assert!(found[0].contains("listen_addr and cluster_addr"), "{found:?}");
     assert!(Config::parse("listen_addr: 127.0.0.1:7000", &around).is_ok());
 }
+
+#[test]
+fn a_file_that_disagrees_with_the_cluster_is_told_by_key() {
+    let config = Config::parse("node_down_after: 30s", &surroundings()).unwrap();
+    let mut cluster = jaco_types::ClusterMeta {
+        cluster_id: "id".into(),
+        name: "name".into(),
+        incarnation: 1,
+        feature_level: 1,
+        created_at_ms: 0,
+        ipam_pool: config.ipam_pool,
+        mesh_cidr: config.mesh_cidr,
+        node_down_after_ms: 30_000,
+    };
+    assert!(config.disagreements(&cluster).is_empty());
+    cluster.node_down_after_ms = 10_000;
+    cluster.ipam_pool = "10.0.0.0/12".parse().unwrap();
+    let found = config.disagreements(&cluster);
+    assert_eq!(found.len(), 2);
+    assert!(found[0].starts_with("ipam_pool: the file says 10.244.0.0/16"), "{found:?}");
+}
