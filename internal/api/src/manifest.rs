@@ -19,10 +19,7 @@ pub(crate) fn resolve(parts: &Parts, request: &v1::ApplyRequest) -> Result<Resol
     for (name, text) in [("jaco.yaml", &request.jaco_yaml), ("compose.yaml", &request.compose_yaml)] {
         check_size(name, text.len(), parts.limits.manifest_bytes)?;
     }
-    let options = Options {
-        daemon_ports: parts.reserved_ports.iter().copied().collect(),
-        plain_http_only: true,
-    };
+    let options = Options { daemon_ports: parts.reserved_ports.iter().copied().collect(), plain_http_only: true };
     let Resolution { spec, mut diagnostics } =
         resolve_texts(&request.jaco_yaml, &request.compose_yaml, &SourceNames::default(), &options);
     if request.strict {
