@@ -20,7 +20,7 @@ use crate::adapt::{ClusterConsensus, IngressTraffic, RuntimeLogs, RuntimeSoft, S
 use crate::config::Config;
 use crate::logging::Logging;
 use crate::metrics::{ApplyDuration, CommitLatency, Metrics, Sources};
-use crate::sockets::{self, Inherited};
+use crate::sockets::{self, Inherited, ManagerKeeper};
 use crate::{VERSION, node_id};
 
 /// Task that keeps desired replicas in line with deployments.
@@ -167,6 +167,8 @@ fn build_ingress(config: &Config, inherited: &mut Inherited) -> anyhow::Result<I
     };
     let mut options = IngressOptions::new(http);
     options.cache_file = Some(config.data_dir.join("ingress/cache/routes.json"));
+    options.ports = inherited.ports();
+    options.port_keeper = Arc::new(ManagerKeeper);
     let ingress = Ingress::start(options).with_context(|| format!("http_addr {}", config.http_addr))?;
     sockets::keep_http(&ingress.listeners()?);
     Ok(ingress)

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jaco_api::Timings;
 use jaco_controlplane::{ControlPlane, Observer, Scheduling};
-use jaco_ingress::{DURATION_BUCKETS_MICROS, Ingress};
+use jaco_ingress::{DURATION_BUCKETS_MICROS, Ingress, Stats};
 use jaco_runtime::Runtime;
 use jaco_state::Store;
 use jaco_task::{Supervisor, TaskContext};
@@ -27,6 +27,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+#[cfg(test)]
+mod tests;
 
 /// Connections at once: a scraper or two, and whoever looks by hand.
 const CONNECTIONS: usize = 32;
@@ -193,6 +196,16 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
+/// Durations of HTTP requests as the ingress counts them: per bucket, the last one without a bound.
+fn durations(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> Result<(), std::fmt::Error> {
+    let bounds = DURATION_BUCKETS_MICROS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(stats.durations.iter().copied()).collect();
+    let requests = stats.durations.iter().sum();
+    encoder
+        .encode_descriptor("ingress_duration_seconds", "Time of a request", None, MetricType::Histogram)?
+        .encode_histogram::<NoLabelSet>(stats.duration_micros as f64 / 1e6, requests, &buckets, None)
+}
+
 impl Figures {
     fn consensus(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let status = self.0.control_plane.status();
@@ -230,12 +243,7 @@ impl Figures {
             let label = format!("{}xx", class + 1);
             ConstCounter::new(*count).encode(family.encode_family(&[("class", label.as_str())])?)?;
         }
-        let mut histogram =
-            encoder.encode_descriptor("ingress_duration_seconds", "Time of a request", None, MetricType::Histogram)?;
-        let bounds = DURATION_BUCKETS_MICROS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::MAX]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(stats.durations.iter().copied()).collect();
-        let requests = stats.durations.iter().sum();
-        histogram.encode_histogram::<NoLabelSet>(stats.duration_micros as f64 / 1e6, requests, &buckets, None)?;
+        durations(encoder, &stats)?;
         gauge(encoder, "ingress_connections", "Open client connections", stats.active_connections)?;
         counter(encoder, "ingress_refused_connections", "Connections over a limit", stats.refused_connections)?;
         counter(encoder, "ingress_retries", "Requests sent again", stats.retries)?;

@@ -1,14 +1,19 @@
 //! Sockets that outlive the daemon: inherited from the service manager at start, kept there while we are away.
 //!
-//! systemd binds the control socket (`jaco.socket`) and keeps the ingress's listeners in its descriptor store, so that an upgrade
-//! of `jacod` refuses no connection: they wait in the kernel's queue until the next process accepts them.
+//! systemd binds the control socket (`jaco.socket`) and keeps the sockets of the ingress, HTTP listeners and published ports alike, in
+//! its descriptor store, so that an upgrade of `jacod` refuses no connection: they wait in the kernel's queue until the next process
+//! accepts them.
+//!
+//! A descriptor is known by its name alone: `ingress-http`, or `port-tcp-8080` and `port-udp-53` for published ports.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use jaco_ingress::{PortKeeper, PortSocket};
+use jaco_types::Protocol;
 use sd_notify::NotifyState;
 
 /// Name of the control socket among inherited descriptors (`FileDescriptorName=` of the unit, or its default).
@@ -93,9 +98,44 @@ impl Inherited {
                 listeners = other.len(),
                 "kept listeners of another address are closed: http_addr was changed"
             );
+            for listener in other {
+                // Shut down, not just closed: until the manager has let go of its duplicate, that would be in the way of the new one.
+                if let Err(error) = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both) {
+                    tracing::debug!(%error, "a kept listener was closed already");
+                }
+            }
+            // By name, so all of them: those in use are handed over again.
+            give_up(HTTP);
         }
         wanted
     }
+
+    /// Sockets of published ports kept by the service manager.
+    pub(crate) fn ports(&mut self) -> Vec<PortSocket> {
+        let mut ports = Vec::new();
+        for (name, descriptors) in std::mem::take(&mut self.by_name) {
+            match protocol_of(&name) {
+                Some(Protocol::Tcp) => ports.extend(descriptors.into_iter().map(|owned| PortSocket::Tcp(owned.into()))),
+                Some(Protocol::Udp) => ports.extend(descriptors.into_iter().map(|owned| PortSocket::Udp(owned.into()))),
+                None => {
+                    self.by_name.insert(name, descriptors);
+                }
+            }
+        }
+        ports
+    }
+}
+
+/// Name of the kept socket of a published port.
+fn port_name(protocol: Protocol, port: u16) -> String {
+    format!("port-{}-{port}", protocol.as_str())
+}
+
+/// Transport of the published port with this name; `None` for any other name.
+fn protocol_of(name: &str) -> Option<Protocol> {
+    let (_, port) = name.rsplit_once('-')?;
+    let port = port.parse().ok()?;
+    [Protocol::Tcp, Protocol::Udp].into_iter().find(|protocol| port_name(*protocol, port) == name)
 }
 
 fn bind_control(path: &Path) -> Result<std::os::unix::net::UnixListener, SocketError> {
@@ -123,18 +163,38 @@ fn bind_control(path: &Path) -> Result<std::os::unix::net::UnixListener, SocketE
     Ok(listener)
 }
 
-/// Hands the ingress's listeners to the service manager to keep; without one that can, nothing happens.
+/// Hands the ingress's HTTP listeners to the service manager to keep; without one that can, nothing happens.
 pub(crate) fn keep_http(listeners: &[impl AsFd]) {
-    if std::env::var_os("NOTIFY_SOCKET").is_none() {
-        return;
-    }
     for listener in listeners {
-        let state = [NotifyState::FdStore, NotifyState::FdName(HTTP)];
-        if let Err(error) = sd_notify::notify_with_fds(&state, &[listener.as_fd()]) {
-            let descriptor: RawFd = listener.as_fd().as_raw_fd();
-            tracing::warn!(%error, descriptor, "an ingress listener could not be handed to the service manager");
-        }
+        hand_over(HTTP, listener.as_fd());
     }
+}
+
+/// Has the service manager keep the sockets of published ports; without one that can, nothing happens.
+#[derive(Debug)]
+pub(crate) struct ManagerKeeper;
+
+impl PortKeeper for ManagerKeeper {
+    fn keep(&self, protocol: Protocol, port: u16, socket: BorrowedFd<'_>) {
+        hand_over(&port_name(protocol, port), socket);
+    }
+
+    fn forget(&self, protocol: Protocol, port: u16) {
+        give_up(&port_name(protocol, port));
+    }
+}
+
+/// The manager drops what it has already, so handing a socket over again is harmless.
+fn hand_over(name: &str, socket: BorrowedFd<'_>) {
+    let state = [NotifyState::FdStore, NotifyState::FdName(name)];
+    if let Err(error) = sd_notify::notify_with_fds(&state, &[socket]) {
+        tracing::warn!(%error, name, "a socket could not be handed to the service manager");
+    }
+}
+
+/// Closes every descriptor that the manager keeps by this name.
+fn give_up(name: &str) {
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
 }
 
 /// Tells the service manager; without one nothing happens.
@@ -145,27 +205,4 @@ pub(crate) fn notify(state: &[NotifyState<'_>]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bound_socket_has_its_mode_and_a_stale_one_is_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run/jaco.sock");
-        drop(bind_control(&path).unwrap());
-        assert!(path.exists(), "a socket file stays behind a process that was killed");
-        let listener = bind_control(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, CONTROL_MODE);
-        assert!(matches!(bind_control(&path), Err(SocketError::InUse { .. })));
-        drop(listener);
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_made_names_the_socket() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        std::fs::write(&file, b"").unwrap();
-        let error = bind_control(&file.join("below/jaco.sock")).unwrap_err();
-        assert!(error.to_string().contains("jaco.sock"), "{error}");
-    }
-}
+mod tests;

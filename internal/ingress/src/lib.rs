@@ -46,6 +46,7 @@ mod worker;
 pub use conditions::{PORTS_DETAIL, port_details};
 pub use listen::HttpListener;
 pub use options::{Limits, Options};
+pub use ports::{PortKeeper, PortSocket};
 pub use render::{H2C_LABEL, render};
 pub use router::{Found, Router};
 pub use service::{Drained, Ingress, RouteReport, StartError};

@@ -75,6 +75,12 @@ pub(crate) fn spread(http: Vec<HttpListener>, workers: usize) -> io::Result<Vec<
 
 /// One socket per worker. Port 0 is chosen once, then shared.
 fn bind_shared(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    // With `SO_REUSEPORT` two daemons would share the port in silence, each with a part of the requests: without it the kernel says
+    // that somebody listens already.
+    let probe = socket(address, Type::STREAM, Protocol::TCP)?;
+    probe.set_reuse_address(true)?;
+    probe.bind(&address.into())?;
+    drop(probe);
     let first = bind_tcp(address, true)?;
     let address = first.local_addr()?;
     let mut sockets = vec![first];

@@ -20,20 +20,18 @@ pub(crate) struct LiveTable {
 #[derive(Default)]
 pub(crate) struct Registry {
     upstreams: HashMap<UpstreamKey, Weak<Upstream>>,
-    /// Containers that must not be chosen although the table may still name them.
+    /// Containers that the table in force names.
+    named: HashSet<String>,
+    /// Those among them that must not be chosen nevertheless.
     withdrawn: HashSet<String>,
 }
 
 impl Registry {
     /// Compiles a table. A withdrawal ends when the table no longer names its container.
     pub(crate) fn compile(&mut self, table: &Table, workers: usize) -> LiveTable {
-        let named: HashSet<&str> = table
-            .backends
-            .iter()
-            .flat_map(|backend| &backend.endpoints)
-            .map(|endpoint| endpoint.container.as_str())
-            .collect();
-        self.withdrawn.retain(|container| named.contains(container.as_str()));
+        let endpoints = table.backends.iter().flat_map(|backend| &backend.endpoints);
+        self.named = endpoints.map(|endpoint| endpoint.container.clone()).collect();
+        self.withdrawn.retain(|container| self.named.contains(container));
         self.upstreams.retain(|_, upstream| upstream.strong_count() > 0);
         let sets: Vec<Arc<UpstreamSet>> = table
             .backends
@@ -78,9 +76,12 @@ impl Registry {
         fresh
     }
 
-    /// Closes every upstream of a container and returns those still in use.
+    /// Closes every upstream of a container and returns those still in use. A container that the table has left already may come back
+    /// with a later one: it was restarted then, and nothing keeps it out.
     pub(crate) fn withdraw(&mut self, container: &str) -> Vec<Arc<Upstream>> {
-        self.withdrawn.insert(container.to_owned());
+        if self.named.contains(container) {
+            self.withdrawn.insert(container.to_owned());
+        }
         let of_container = self.of_container(container);
         for upstream in &of_container {
             upstream.set_withdrawn(true);

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::listen::HttpListener;
+use crate::ports::{NoKeeper, PortKeeper, PortSocket};
 
 /// How to start an [`Ingress`](crate::Ingress).
 #[derive(Debug)]
@@ -17,18 +19,25 @@ pub struct Options {
     pub cache_file: Option<PathBuf>,
     /// Address that published ports listen on.
     pub port_address: IpAddr,
+    /// Sockets of published ports that the process before had open. Each serves as soon as a table names its protocol and port, the
+    /// cached one included; those that the first [`Ingress::apply`](crate::Ingress::apply) leaves unnamed are closed for good.
+    pub ports: Vec<PortSocket>,
+    /// Who keeps the sockets of published ports for the next process.
+    pub port_keeper: Arc<dyn PortKeeper>,
     /// Bounds.
     pub limits: Limits,
 }
 
 impl Options {
-    /// Two workers, no cache, published ports on every IPv4 address, default limits.
+    /// Two workers, no cache, published ports on every IPv4 address, none of them inherited or kept, default limits.
     pub fn new(http: Vec<HttpListener>) -> Self {
         Options {
             http,
             workers: 2,
             cache_file: None,
             port_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ports: Vec::new(),
+            port_keeper: Arc::new(NoKeeper),
             limits: Limits::default(),
         }
     }

@@ -111,8 +111,9 @@ impl Ingress {
                 listeners.map(|listeners| worker.run(listeners))
             })?;
         }
-        let address = options.port_address;
-        ingress.spawn("ingress-ports", move |_runtime| Ok(ports::run(shared, address)))?;
+        let setup =
+            ports::Setup { address: options.port_address, inherited: options.ports, keeper: options.port_keeper };
+        ingress.spawn("ingress-ports", move |_runtime| Ok(ports::run(shared, setup)))?;
         Ok(ingress)
     }
 
@@ -161,15 +162,19 @@ impl Ingress {
         lock(&self.sockets).iter().map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
-    /// Puts a table in force. Requests in flight go on as they began. Returns whether it differs from the one before.
+    /// Puts a table in force. Requests in flight go on as they began. Returns whether it differs from the one before. The first call
+    /// ends the time of the cached table: inherited sockets of ports that it does not name are closed.
     pub fn apply(&self, table: &Table) -> bool {
-        self.shared.apply(table)
+        let changed = self.shared.apply(table);
+        self.shared.confirm();
+        changed
     }
 
     /// Takes a container out of every choice at once, and waits until nothing is in flight to it, at most for `limit`. Long-lived
     /// tunnels and TCP connections are what usually makes it last until then; UDP flows are ended at once.
     ///
-    /// It stays out until a table no longer names it. Dropping the future before its end puts it back in.
+    /// It stays out until a table no longer names it; when the table in force does not name it, a later one that does brings it back.
+    /// Dropping the future before its end puts it back in.
     pub fn withdraw(&self, container: &str, limit: Duration) -> impl Future<Output = Drained> + Send + use<> {
         let upstreams = self.shared.state().registry.withdraw(container);
         let mut undo = Undo { shared: Arc::clone(&self.shared), container: Some(container.to_owned()) };

@@ -20,13 +20,15 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) workers: usize,
     pub(crate) table: ArcSwap<LiveTable>,
-    /// Grows with every new table.
+    /// Grows with every new table, and when the table is confirmed.
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) state: Mutex<State>,
     pub(crate) clients: ClientCount,
     pub(crate) stats: Box<[WorkerStats]>,
     pub(crate) port_conditions: Mutex<BTreeMap<(Protocol, u16), String>>,
     pub(crate) stop: Stop,
+    /// Set once a table came from the store; before that there is at most the cached one.
+    confirmed: AtomicBool,
     start: Instant,
 }
 
@@ -68,6 +70,7 @@ impl Shared {
             stats: (0..workers).map(|_| WorkerStats::default()).collect(),
             port_conditions: Mutex::default(),
             stop: Stop::default(),
+            confirmed: AtomicBool::new(false),
             start: Instant::now(),
         }
     }
@@ -85,8 +88,23 @@ impl Shared {
         let live = state.registry.compile(table, self.workers);
         state.current = Some(table.clone());
         self.table.store(Arc::new(live));
-        self.changed.send_modify(|version| *version = version.wrapping_add(1));
+        self.tell();
         true
+    }
+
+    /// The table in force is the store's from now on.
+    pub(crate) fn confirm(&self) {
+        if !self.confirmed.swap(true, Ordering::SeqCst) {
+            self.tell();
+        }
+    }
+
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::SeqCst)
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|version| *version = version.wrapping_add(1));
     }
 
     /// Microseconds since the start, of a monotonic clock; never 0, which stands for "not set".

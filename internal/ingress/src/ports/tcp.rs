@@ -1,6 +1,7 @@
 //! A published TCP port: each connection goes to the next replica in turn, or the one after it when that cannot be reached.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -21,11 +22,13 @@ const BUFFER_BYTES: usize = 32 * 1024;
 /// Silence after which the kernel asks whether a peer is still there; without it, connections of vanished peers stay for ever.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-pub(super) async fn serve(port: Port, listener: TcpListener) {
+pub(super) async fn serve(port: Port, listener: Arc<TcpListener>) {
     let mut connections: JoinSet<()> = JoinSet::new();
     loop {
         let full = connections.len() >= port.shared.limits.tcp_connections;
         tokio::select! {
+            // First: a listener that is closed answers every accept with an error.
+            biased;
             () = port.closed.cancelled() => break,
             Some(_ended) = connections.join_next() => {}
             accepted = listener.accept(), if !full => match accepted {

@@ -268,6 +268,17 @@ async fn a_withdrawn_container_gets_nothing_new_and_finishes_what_it_has() {
 }
 
 #[tokio::test]
+async fn a_container_that_left_the_table_before_its_withdrawal_may_come_back() {
+    let replica = Replica::named().await;
+    let (ingress, address) = start(&table(&[replica.address]));
+    assert_eq!(fetch(address, get("/")).await.status, 200);
+    ingress.apply(&table(&[]));
+    assert_eq!(ingress.withdraw(&container(replica.address), PATIENCE).await, Drained::Idle);
+    ingress.apply(&table(&[replica.address]));
+    assert_eq!(fetch(address, get("/")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_withdrawal_ends_at_its_deadline_or_when_given_up() {
     let (replica, _release) = held_open().await;
     let (ingress, address) = start(&table(&[replica.address]));

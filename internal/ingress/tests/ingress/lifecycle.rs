@@ -57,6 +57,13 @@ fn an_address_that_is_taken_is_an_error() {
     assert!(Ingress::start(Options::new(http)).is_err());
 }
 
+#[test]
+fn a_second_ingress_does_not_share_the_address_of_a_first() {
+    let first = Ingress::start(Options::new(vec![HttpListener::Bind("127.0.0.1:0".parse().unwrap())])).unwrap();
+    let http = first.addresses().iter().copied().map(HttpListener::Bind).collect();
+    assert!(Ingress::start(Options::new(http)).is_err());
+}
+
 #[tokio::test]
 async fn every_inherited_socket_is_served_by_any_number_of_workers() {
     let replica = Replica::named().await;

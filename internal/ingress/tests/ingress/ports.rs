@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::support::*;
 
+mod restart;
+
 /// A TCP server that greets with its port, then reads to the end and says how much it was.
 async fn counting(tasks: &mut JoinSet<()>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
