@@ -1,8 +1,9 @@
 //! Measures commits through the one write path against what the disk can do at best, on the same disk in the same minutes.
 //!
-//! `commit_bench [directory] [seconds per round]` prints one JSON object: the floor (one thread that writes the bytes of a commit and
-//! syncs, once into a growing file and once into a preallocated one) and, for 1, 16 and 64 writers, transactions per second and
-//! latencies in microseconds, with the ratio to the faster of the two floors.
+//! `commit_bench [directory] [seconds per round] [writers,...]` prints one JSON object: the floor (one thread that writes the bytes of
+//! a commit and syncs, once into a growing file and once into a preallocated one) and, for each number of writers (1, 16 and 64),
+//! transactions per second, latencies in microseconds and processor time of the whole process per transaction, with the ratio to the
+//! faster of the two floors.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::File;
@@ -25,6 +26,8 @@ fn main() {
     let directory = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let seconds: f64 = arguments.next().map_or(2.0, |seconds| seconds.parse().expect("seconds per round, a number"));
     let round = Duration::from_secs_f64(seconds);
+    let writers = arguments.next().unwrap_or_else(|| "1,16,64".to_owned());
+    let writers: Vec<usize> = writers.split(',').map(|number| number.parse().expect("numbers of writers")).collect();
     let scratch = tempfile::tempdir_in(directory).expect("the directory can be written");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
 
@@ -32,7 +35,7 @@ fn main() {
     let preallocated = floor(&scratch.path().join("preallocated"), true, round);
     let best = rate(&growing).max(rate(&preallocated));
     let mut rounds = Vec::new();
-    for writers in [1, 16, 64] {
+    for writers in writers {
         let data_dir = scratch.path().join(format!("store-{writers}"));
         let mut result = runtime.block_on(commits(&data_dir, writers, round));
         result["ratio_to_floor"] = json!(rate(&result) / best);
@@ -89,6 +92,7 @@ async fn commits(data_dir: &Path, writers: usize, round: Duration) -> Value {
     store.initialise(meta(), Transaction::new("bench")).await.expect("a fresh cluster");
     let store = Arc::new(store);
     let before = store.status().log.syncs;
+    let processor = processor_time();
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
     for writer in 0..writers {
@@ -108,11 +112,21 @@ async fn commits(data_dir: &Path, writers: usize, round: Duration) -> Value {
         });
     }
     let latencies: Vec<Duration> = tasks.join_all().await.into_iter().flatten().collect();
-    let mut result = summary(latencies, begun.elapsed());
+    let took = begun.elapsed();
+    let processor = processor_time() - processor;
+    let commits = latencies.len() as f64;
+    let mut result = summary(latencies, took);
+    result["processor_us_per_commit"] = json!(processor.as_secs_f64() * 1e6 / commits);
     result["writers"] = json!(writers);
     result["syncs"] = json!(store.status().log.syncs - before);
     store.shutdown().await;
     result
+}
+
+/// Processor time of this process, user and system.
+fn processor_time() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
 }
 
 fn record(writer: usize, sequence: u64) -> Claim {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jaco_state::{
-    BoxFuture, Commit, Leadership, ProposeError, Store, TooManyWatchers, Transaction, View, WatchFrom, Watcher,
+    BoxFuture, Command, Commit, Leadership, ProposeError, Store, TooManyWatchers, Transaction, View, WatchFrom, Watcher,
 };
 use jaco_types::{ClusterMeta, NodeId, Stored};
 use openraft::async_runtime::WatchReceiver;
@@ -193,17 +193,21 @@ impl ControlPlane {
             }
         }
     }
+}
 
-    fn leadership_now(&self) -> Leadership {
-        let metrics = self.inner.raft.metrics();
+impl Inner {
+    fn leadership(&self) -> Leadership {
+        let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let leader = metrics.current_leader.map(NodeId);
-        let stopped = metrics.running_state.is_err() || *self.inner.stopping.borrow();
+        let stopped = metrics.running_state.is_err() || *self.stopping.borrow();
         if stopped || !metrics.state.is_leader() {
-            return Leadership::Follower { leader: leader.filter(|leader| !stopped && *leader != self.inner.node_id) };
+            return Leadership::Follower { leader: leader.filter(|leader| !stopped && *leader != self.node_id) };
         }
-        let alone = metrics.membership_config.voter_ids().eq([self.inner.node_id.0]);
-        let lease = self.inner.timing.election_max;
+        let mut voter_sets = metrics.membership_config.membership().get_joint_config().iter();
+        let alone =
+            voter_sets.len() > 0 && voter_sets.all(|voters| voters.len() == 1 && voters.contains(&self.node_id.0));
+        let lease = self.timing.election_max;
         let confirmed = metrics.last_quorum_acked.as_ref().is_some_and(|acked| acked.elapsed() < lease);
         if alone || confirmed {
             Leadership::Leader { term: metrics.current_term }
@@ -211,9 +215,7 @@ impl ControlPlane {
             Leadership::Follower { leader: None }
         }
     }
-}
 
-impl Inner {
     fn has_failed(&self) -> bool {
         self.fatal.borrow().is_some() || *self.stopping.borrow()
     }
@@ -233,7 +235,8 @@ impl Inner {
 
 impl Store for ControlPlane {
     fn propose(&self, transaction: Transaction) -> BoxFuture<'_, Result<Commit, ProposeError>> {
-        Box::pin(propose::propose(&self.inner, transaction))
+        // Encoded here and not when first polled: a future that holds the transaction as well is several times as large.
+        Box::pin(propose::propose(&self.inner, Command::new(transaction)))
     }
 
     fn view(&self) -> View {
@@ -257,6 +260,6 @@ impl Store for ControlPlane {
     }
 
     fn leadership(&self) -> Leadership {
-        self.leadership_now()
+        self.inner.leadership()
     }
 }

@@ -86,3 +86,6 @@ fn decode(bytes: &[u8]) -> Option<StoredIdentity> {
     let right = bytes.starts_with(MAGIC) && number(8)? == FORMAT_VERSION && number(12)? == crc32fast::hash(body);
     right.then(|| StoredIdentity::decode(body).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,13 @@ const KEPT: usize = 2;
 /// An envelope's message is far smaller; a length above this is damage.
 const MAX_META: u32 = 1 << 20;
 
+/// What to do about a snapshot that cannot be read. Moving it away is safe: the log says up to where it was dropped, and the store does
+/// not open with a snapshot that ends before that.
+const ADVICE: &str = "Nothing was changed: keep a copy of the data directory. If an older snapshot lies beside it, move this one out of the \
+                      directory and start again: the older one is used if the log still holds everything behind it, and if it does not, \
+                      jacod refuses to start as well. Otherwise restore this node from a backup, or remove it from the cluster and let it \
+                      join anew";
+
 /// What raft needs to know of a snapshot.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct SnapshotMeta {
@@ -62,10 +69,7 @@ pub enum SnapshotOpenError {
         source: io::Error,
     },
     /// The envelope is damaged.
-    #[error(
-        "the snapshot {} is damaged: {reason}. Nothing was changed: keep a copy of the data directory, then restore this node from a \
-         backup, or remove it from the cluster and let it join anew", path.display()
-    )]
+    #[error("the snapshot {} is damaged: {reason}. {}", path.display(), ADVICE)]
     Damaged {
         /// File.
         path: PathBuf,
@@ -73,7 +77,7 @@ pub enum SnapshotOpenError {
         reason: &'static str,
     },
     /// The state in it cannot be read.
-    #[error("the snapshot {} cannot be used. Nothing was changed: keep a copy of the data directory before anything else", path.display())]
+    #[error("the snapshot {} cannot be used. {}", path.display(), ADVICE)]
     State {
         /// File.
         path: PathBuf,
@@ -207,10 +211,10 @@ fn read_envelope(path: &Path, reader: &mut impl Read) -> Result<(u64, SnapshotMe
     let damaged = |reason| SnapshotOpenError::Damaged { path: path.to_owned(), reason };
     let mut read = |length: usize| {
         let mut bytes = vec![0; length];
-        reader
-            .read_exact(&mut bytes)
-            .map(|()| bytes)
-            .map_err(|source| SnapshotOpenError::Io { path: path.to_owned(), source })
+        reader.read_exact(&mut bytes).map(|()| bytes).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => damaged("it ends within its envelope"),
+            _ => SnapshotOpenError::Io { path: path.to_owned(), source },
+        })
     };
     let number = |bytes: Vec<u8>| bytes.try_into().map(u32::from_le_bytes).unwrap_or_default();
     if read(8)? != MAGIC {
@@ -237,3 +241,6 @@ fn read_envelope(path: &Path, reader: &mut impl Read) -> Result<(u64, SnapshotMe
     let meta = SnapshotMeta::decode(message.as_slice()).map_err(|_error| damaged("its envelope cannot be read"))?;
     Ok((incarnation, meta))
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,64 @@ fn a_directory_belongs_to_one_node_and_one_process() {
     drop(lock);
     DataDirLock::acquire(&data_dir).unwrap();
 }
+
+/// Looking at the numbers and writing take locks of the same raft: neither may wait for the other for ever.
+#[test]
+fn the_status_is_answered_while_others_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let (done, end) = std::sync::mpsc::channel();
+    // The store and its threads are of their own, so that a store that hangs does not keep the test from failing.
+    let worker = std::thread::spawn(move || {
+        let runtime = runtime();
+        let store = runtime.block_on(open(directory.path()));
+        let mut tasks = tokio::task::JoinSet::new();
+        for writer in 0..8u64 {
+            let store = store.clone();
+            tasks.spawn_on(
+                async move {
+                    for sequence in 0..400 {
+                        commit(&store, writer * 1_000 + sequence).await.unwrap();
+                        assert!(store.status().last_index > 0);
+                    }
+                },
+                runtime.handle(),
+            );
+        }
+        let asking = store.clone();
+        let asker = std::thread::spawn(move || (0..200_000).map(|_| asking.status().voters.len()).sum::<usize>());
+        runtime.block_on(tasks.join_all());
+        assert_eq!(asker.join().unwrap(), 200_000);
+        runtime.block_on(store.shutdown());
+        done.send(()).unwrap();
+    });
+    end.recv_timeout(Duration::from_secs(60)).expect("writers and readers of the status hang");
+    worker.join().unwrap();
+}
+
+/// Writers that go on at once after their answer travel together; without that, every other sync would carry one proposal.
+#[test]
+fn writers_that_go_on_at_once_share_their_syncs() {
+    const WRITERS: u64 = 32;
+    const ROUNDS: u64 = 50;
+    let directory = tempfile::tempdir().unwrap();
+    // One thread: the order in which tasks run does not depend on the machine.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = open(directory.path()).await;
+        commit(&store, u64::MAX).await.unwrap();
+        let before = store.status().log.syncs;
+        let mut tasks = tokio::task::JoinSet::new();
+        for writer in 0..WRITERS {
+            let store = store.clone();
+            tasks.spawn(async move {
+                for sequence in 0..ROUNDS {
+                    commit(&store, writer * 1_000 + sequence).await.unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+        let syncs = store.status().log.syncs - before;
+        assert!(syncs < ROUNDS * 3 / 2, "{syncs} syncs for {ROUNDS} rounds of {WRITERS} writers");
+        store.shutdown().await;
+    });
+}

@@ -28,6 +28,8 @@ const PREFIX: usize = MAGIC.len() + 2 + 8 + 8;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
     message: StoredTransaction,
+    /// Of the encoded message, bytes.
+    size: usize,
 }
 
 impl Command {
@@ -54,12 +56,12 @@ impl Command {
         if size > MAX_TRANSACTION_BYTES {
             return Err(ProposeError::TooLarge { unit: "bytes", size, limit: MAX_TRANSACTION_BYTES });
         }
-        Ok(Command { message })
+        Ok(Command { message, size })
     }
 
     /// Size of the encoded transaction, bytes.
     pub fn encoded_len(&self) -> usize {
-        self.message.encoded_len()
+        self.size
     }
 
     /// Number of writes.
@@ -133,7 +135,7 @@ impl Command {
         if message.request_id.as_ref().is_some_and(|id| token(&id.token).is_none()) {
             return Err(EntryError::Malformed { reason: "a request token has not 16 bytes".to_owned() });
         }
-        Ok(Command { message })
+        Ok(Command { message, size: given })
     }
 }
 

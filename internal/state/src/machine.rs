@@ -140,31 +140,41 @@ fn first_failed_check(contents: &Contents, term: u64, command: &Command) -> Opti
     })
 }
 
-/// Carries out the writes and returns one change per key.
+/// Carries out the writes and returns one change per key, ordered by kind number and key.
 fn write_all(contents: &mut Contents, writes: &[StoredWrite]) -> Vec<Change> {
-    let version = contents.index;
+    // The usual transaction; it needs no table of the keys it met.
+    if let [write] = writes {
+        let written = write_one(contents, write);
+        return written.and_then(|(kind, key, before)| change(contents, kind, key, before)).into_iter().collect();
+    }
     let mut befores: BTreeMap<(u32, Arc<str>), Option<Arc<Record>>> = BTreeMap::new();
     for write in writes {
-        let (kind, key, before) = match &write.variant {
-            Some(WriteVariant::Put(put)) => {
-                let key: Arc<str> = Arc::from(put.key.as_str());
-                let record = Record::new(put.kind, key.clone(), version, own_bytes(&put.body));
-                (put.kind, key.clone(), contents.kinds.entry(put.kind).or_default().insert(key, Arc::new(record)))
-            }
-            Some(WriteVariant::Delete(place)) => {
-                (place.kind, Arc::from(place.key.as_str()), remove(contents, place.kind, &place.key))
-            }
-            None => continue,
-        };
-        befores.entry((kind, key)).or_insert(before);
+        if let Some((kind, key, before)) = write_one(contents, write) {
+            befores.entry((kind, key)).or_insert(before);
+        }
     }
-    befores
-        .into_iter()
-        .filter_map(|((kind, key), before)| {
-            let after = contents.kinds.get(&kind).and_then(|records| records.get(&key)).cloned();
-            (before.is_some() || after.is_some()).then_some(Change { kind, key, before, after })
-        })
-        .collect()
+    befores.into_iter().filter_map(|((kind, key), before)| change(contents, kind, key, before)).collect()
+}
+
+/// Carries out one write. Returns its place, and what was there.
+fn write_one(contents: &mut Contents, write: &StoredWrite) -> Option<(u32, Arc<str>, Option<Arc<Record>>)> {
+    match write.variant.as_ref()? {
+        WriteVariant::Put(put) => {
+            let key: Arc<str> = Arc::from(put.key.as_str());
+            let record = Record::new(put.kind, key.clone(), contents.index, own_bytes(&put.body));
+            let before = contents.kinds.entry(put.kind).or_default().insert(key.clone(), Arc::new(record));
+            Some((put.kind, key, before))
+        }
+        WriteVariant::Delete(place) => {
+            Some((place.kind, Arc::from(place.key.as_str()), remove(contents, place.kind, &place.key)))
+        }
+    }
+}
+
+/// What all writes together did to a place; `None` when it was empty before and is so now.
+fn change(contents: &Contents, kind: u32, key: Arc<str>, before: Option<Arc<Record>>) -> Option<Change> {
+    let after = contents.kinds.get(&kind).and_then(|records| records.get(&key)).cloned();
+    (before.is_some() || after.is_some()).then_some(Change { kind, key, before, after })
 }
 
 fn remove(contents: &mut Contents, kind: u32, key: &str) -> Option<Arc<Record>> {

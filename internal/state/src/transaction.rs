@@ -140,6 +140,10 @@ impl Transaction {
 
     /// Stores a record.
     pub fn put(&mut self, record: impl Stored) -> &mut Self {
+        // Most transactions have one write, and room for four is over two kilobytes.
+        if self.writes.is_empty() {
+            self.writes.reserve_exact(1);
+        }
         self.writes.push(Write::Put(record.into_entity()));
         self
     }

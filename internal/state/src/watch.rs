@@ -142,7 +142,9 @@ impl Hub {
     ///
     /// To be called by the one who applies, in the order of applying, also when no entry left a batch.
     pub fn publish(&self, view: View, batches: impl IntoIterator<Item = Batch>) {
-        {
+        // Freed after the lock, under which everybody who wants a view waits.
+        let mut retired = Vec::new();
+        let _old_view = {
             let mut state = self.shared.write();
             for batch in batches {
                 let cost = batch.cost();
@@ -154,10 +156,11 @@ impl Hub {
                 let Some((oldest, cost)) = state.ring.pop_front() else { break };
                 state.ring_cost = state.ring_cost.saturating_sub(cost);
                 state.floor = oldest.index;
+                retired.push(oldest);
             }
             state.incarnation = view.incarnation();
-            state.view = view;
-        }
+            std::mem::replace(&mut state.view, view)
+        };
         self.shared.wake.send_replace(());
     }
 

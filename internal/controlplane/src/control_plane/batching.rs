@@ -2,6 +2,9 @@
 //!
 //! At most one batch is under way. A proposal that meets none goes to raft at once; the others wait for its end and go together. Without
 //! this, each sync carries a handful of proposals, and raft's cost for a batch is paid for each handful.
+//!
+//! Those who got an answer often propose again at once. The loop keeps its turn until they had a chance to, else the first of them would
+//! travel alone and every other sync would carry one proposal.
 
 use futures_util::StreamExt;
 use jaco_state::ProposeError;
@@ -15,6 +18,8 @@ use crate::raft::{Proposal, Reply, Types};
 
 /// Proposals in one batch; also how many may wait.
 const MOST: usize = 1024;
+/// How often others may run before a batch leaves, while each time it grows.
+const GATHER_ROUNDS: usize = 8;
 
 /// What raft made of a proposal: its log index and the state machine's answer.
 pub(super) type Written = Result<(u64, Reply), ProposeError>;
@@ -43,7 +48,8 @@ impl Batcher {
     /// Has raft write a proposal, and waits for its outcome.
     pub(super) async fn write(&self, inner: &Inner, proposal: Proposal) -> Written {
         if let Ok(_turn) = self.turn.try_acquire() {
-            return match inner.raft.client_write(proposal).await {
+            // In a box, since every proposal that waits below would carry its size.
+            return match Box::pin(inner.raft.client_write(proposal)).await {
                 Ok(response) => Ok((response.log_id.index, response.data)),
                 Err(error) => Err(error.into_api_error().as_ref().map_or(ProposeError::OutcomeUnknown, refusal)),
             };
@@ -73,17 +79,32 @@ pub(super) async fn run(inner: Arc<Inner>, mut queue: Queue) {
         while let Some(first) = queue.0.recv().await {
             let Ok(_turn) = inner.batcher.turn.acquire().await else { return };
             batch.push(first);
-            while batch.len() < MOST
-                && let Ok(next) = queue.0.try_recv()
-            {
-                batch.push(next);
+            gather(&mut queue, &mut batch).await;
+            while !batch.is_empty() {
+                send(&inner, &mut batch).await;
+                gather(&mut queue, &mut batch).await;
             }
-            send(&inner, &mut batch).await;
         }
     };
     tokio::select! {
         () = send_all => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+}
+
+/// Takes what is queued, and what the tasks that are ready to run still add to it.
+async fn gather(queue: &mut Queue, batch: &mut Vec<Queued>) {
+    for _ in 0..GATHER_ROUNDS {
+        tokio::task::yield_now().await;
+        let before = batch.len();
+        while batch.len() < MOST
+            && let Ok(next) = queue.0.try_recv()
+        {
+            batch.push(next);
+        }
+        if batch.len() == before {
+            return;
+        }
     }
 }
 

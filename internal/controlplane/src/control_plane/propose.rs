@@ -2,27 +2,31 @@
 
 use std::sync::Arc;
 
-use jaco_state::{Command, Commit, Entry, Leadership, ProposeError, Stamp, Transaction};
+use jaco_state::{Command, Commit, Entry, Leadership, ProposeError, Stamp};
 use tokio::time::Instant;
 
-use super::{ControlPlane, Inner};
+use super::Inner;
 use crate::log::{Demand, LogStorage, RECORD_OVERHEAD, Room};
 use crate::raft::{Proposal, Reply};
 
-pub(super) async fn propose(inner: &Arc<Inner>, transaction: Transaction) -> Result<Commit, ProposeError> {
+/// Proposes what came out of encoding a transaction.
+pub(super) async fn propose(
+    inner: &Arc<Inner>,
+    command: Result<Command, ProposeError>,
+) -> Result<Commit, ProposeError> {
     let begun = Instant::now();
     let deadline = begun + inner.limits.deadline;
-    let command = Command::new(transaction)?;
+    let command = command?;
     if inner.has_failed() {
         return Err(ProposeError::Stopped);
     }
-    let term = match (ControlPlane { inner: inner.clone() }).leadership_now() {
+    let term = match inner.leadership() {
         Leadership::Leader { term } => term,
         Leadership::Follower { leader: _ } => return Err(ProposeError::NoLeader),
     };
     let _room = reserve(inner, &command, deadline).await?;
-    let view = inner.machine.hub.view();
-    let stamp = Stamp { incarnation: inner.incarnation, time_ms: inner.time.stamp(term, view.now_ms()) };
+    let applied_ms = inner.machine.hub.view().now_ms();
+    let stamp = Stamp { incarnation: inner.incarnation, time_ms: inner.time.stamp(term, applied_ms) };
     let entry = Entry { stamp, command };
     let written = inner.batcher.write(inner, Proposal(entry.encode()));
     match tokio::time::timeout_at(deadline, written).await {
@@ -58,17 +62,28 @@ impl Drop for Reservation {
     }
 }
 
-/// Waits for room in the log, which is a matter of milliseconds unless the disk is full.
+/// Takes room in the log. There is nearly always some.
 async fn reserve(inner: &Inner, command: &Command, deadline: Instant) -> Result<Reservation, ProposeError> {
     let bytes = command.encoded_len() as u64 + RECORD_OVERHEAD;
     let demand = if command.writes() > 0 && command.only_deletes() { Demand::DeletesOnly } else { Demand::Ordinary };
+    match inner.log.reserve(bytes, demand) {
+        Room::Granted => {}
+        Room::Full => return Err(ProposeError::DiskFull),
+        // In a box, since it is rare and every proposal would carry its size.
+        Room::Wait => Box::pin(wait_for_room(inner, bytes, demand, deadline)).await?,
+    }
+    Ok(Reservation { log: inner.log.clone(), bytes })
+}
+
+/// Waits until room was granted, which is a matter of milliseconds unless the disk is full.
+async fn wait_for_room(inner: &Inner, bytes: u64, demand: Demand, deadline: Instant) -> Result<(), ProposeError> {
     let changed = inner.log.space_changed();
     loop {
         let mut notified = std::pin::pin!(changed.notified());
         // Before asking, so that no change between question and wait is missed.
         notified.as_mut().enable();
         match inner.log.reserve(bytes, demand) {
-            Room::Granted => return Ok(Reservation { log: inner.log.clone(), bytes }),
+            Room::Granted => return Ok(()),
             Room::Full => return Err(ProposeError::DiskFull),
             Room::Wait => {}
         }

@@ -30,17 +30,24 @@ pub struct Status {
 }
 
 pub(super) fn status(inner: &Inner) -> Status {
+    // All that takes a lock comes before the metrics are borrowed: asking for the voters borrows them a second time, and with raft
+    // waiting in between to write new metrics neither would ever go on.
+    let voters = inner.raft.voter_ids().map(NodeId).collect();
+    let learners = inner.raft.learner_ids().map(NodeId).collect();
+    let applied_index = inner.machine.hub.view().index();
+    let snapshot_index = inner.machine.snapshot_index();
+    let log = inner.log.usage();
     let metrics = inner.raft.metrics();
     let metrics = metrics.borrow_watched();
     Status {
-        applied_index: inner.machine.hub.view().index(),
+        applied_index,
         last_index: metrics.last_log_index.unwrap_or(0),
         term: metrics.current_term,
         leader: metrics.current_leader.map(NodeId),
         is_leader: metrics.state.is_leader(),
-        voters: inner.raft.voter_ids().map(NodeId).collect(),
-        learners: inner.raft.learner_ids().map(NodeId).collect(),
-        snapshot_index: inner.machine.snapshot_index(),
-        log: inner.log.usage(),
+        voters,
+        learners,
+        snapshot_index,
+        log,
     }
 }

@@ -129,7 +129,8 @@ impl<R> Machine<R> {
             membership: Some(self.membership.clone()),
         };
         let mut inner = self.shared.lock();
-        inner.checkpoint = Checkpoint { view, meta };
+        // Freed when everybody has an answer.
+        let _old = std::mem::replace(&mut inner.checkpoint, Checkpoint { view, meta });
         inner.grown_entries += std::mem::take(&mut round.entries);
         inner.grown_bytes += std::mem::take(&mut round.bytes);
         let policy = self.shared.policy;
