@@ -38,9 +38,12 @@ impl Cli {
         command
     }
 
-    /// Runs it, whatever its end.
+    /// Runs it, whatever its end; after two minutes it is killed, which gives code 137.
     pub fn try_run(&self, arguments: &[&str]) -> Answer {
-        match self.command(arguments).output() {
+        let inner = self.command(arguments);
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", "120"]).arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
+        match command.output() {
             Ok(output) => Answer {
                 code: output.status.code().unwrap_or(-1),
                 stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -62,6 +65,24 @@ impl Cli {
             answer.stderr
         );
         Ok(answer.stdout)
+    }
+
+    /// Runs it and expects a failure with this exit code and error code; gives the error object of `-o json`.
+    pub fn refused(&self, arguments: &[&str], exit: i32, code: &str) -> anyhow::Result<Value> {
+        let mut all = vec!["-o", "json"];
+        all.extend(arguments);
+        let answer = self.try_run(&all);
+        let said = format!("jaco {} ended with {}: {}{}", all.join(" "), answer.code, answer.stdout, answer.stderr);
+        ensure!(answer.code == exit, "exit code {exit} expected; {said}");
+        let line = answer
+            .stderr
+            .lines()
+            .find(|line| line.starts_with('{'))
+            .with_context(|| format!("no error object; {said}"))?;
+        let value: Value = serde_json::from_str(line).with_context(|| said.clone())?;
+        ensure!(value["error"]["code"] == code, "code {code} expected; {said}");
+        ensure!(value["error"]["exit_code"] == exit, "exit_code {exit} expected in the object; {said}");
+        Ok(value["error"].clone())
     }
 
     /// Runs it with `-o json` and reads the answer.

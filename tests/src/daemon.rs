@@ -21,14 +21,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a daemon that uses the engine behind this socket. The cluster is not initialised yet.
-    pub fn start(engine_socket: &Path) -> anyhow::Result<Daemon> {
+    /// Writes the configuration of a daemon that uses the engine behind this socket; nothing is started yet.
+    pub fn prepare(engine_socket: &Path) -> anyhow::Result<Daemon> {
         let folder = tempfile::Builder::new().prefix("jaco-node-").tempdir()?;
         let ports = free_ports(4)?;
         let address = |index: usize| SocketAddr::from(([127, 0, 0, 1], ports[index]));
         let config = format!(
-            "data_dir: {data}\nunix_socket: {socket}\ndocker_socket: {engine}\nhostname: node-a\nlisten_addr: {listen}\n\
+            "ipam_pool: {pool}\ndata_dir: {data}\nunix_socket: {socket}\ndocker_socket: {engine}\nhostname: node-a\nlisten_addr: {listen}\n\
              cluster_addr: {cluster}\nhttp_addr: {http}\nmetrics_addr: {metrics}\nlog_level: debug\n",
+            pool = pool(),
             data = folder.path().join("data").display(),
             socket = folder.path().join("jaco.sock").display(),
             engine = engine_socket.display(),
@@ -38,7 +39,12 @@ impl Daemon {
             metrics = address(3),
         );
         std::fs::write(folder.path().join("jacod.yaml"), config)?;
-        let mut daemon = Daemon { folder, http: address(2), metrics: address(3), child: None };
+        Ok(Daemon { folder, http: address(2), metrics: address(3), child: None })
+    }
+
+    /// Starts a daemon that uses the engine behind this socket. The cluster is not initialised yet.
+    pub fn start(engine_socket: &Path) -> anyhow::Result<Daemon> {
+        let mut daemon = Daemon::prepare(engine_socket)?;
         daemon.boot()?;
         Ok(daemon)
     }
@@ -81,21 +87,56 @@ impl Daemon {
         Ok(Pid::from_raw(i32::try_from(child.id())?))
     }
 
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("jacod.yaml")
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("jaco.sock")
+    }
+
     /// Starts the daemon again, and waits until its socket answers.
     pub fn boot(&mut self) -> anyhow::Result<()> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("jacod.log"))?;
-        let child = Command::new(program("jacod"))
-            .arg("--config")
-            .arg(self.folder.path().join("jacod.yaml"))
-            .env_remove("JACO_LOG")
+        let mut command = Command::new(program("jacod"));
+        command.arg("--config").arg(self.config());
+        self.boot_as(command)
+    }
+
+    /// Starts the daemon again and waits for nothing.
+    pub fn spawn(&mut self) -> anyhow::Result<()> {
+        let mut command = Command::new(program("jacod"));
+        command.arg("--config").arg(self.config());
+        self.spawn_as(command)
+    }
+
+    /// Starts it by this command, and waits until its socket answers.
+    pub fn boot_as(&mut self, command: Command) -> anyhow::Result<()> {
+        self.spawn_as(command)?;
+        self.wait_until_up()
+    }
+
+    fn spawn_as(&mut self, mut command: Command) -> anyhow::Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        command.env_remove("JACO_LOG").env_remove("JOURNAL_STREAM");
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("jacod could not be started")?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    fn wait_until_up(&mut self) -> anyhow::Result<()> {
         let cli = self.cli();
         eventually(Duration::from_secs(20), "jacod answers", || {
+            // The socket file first: starting a client costs more than a look.
+            if let Err(error) = std::os::unix::net::UnixStream::connect(self.socket()) {
+                return Err(error.to_string());
+            }
             let answer = cli.try_run(&["cluster", "status"]);
             if answer.code == 0 { Ok(()) } else { Err(answer.stderr) }
         })
@@ -122,9 +163,23 @@ impl Daemon {
         Ok(())
     }
 
+    /// Whether the process is still there.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("jacod.log")
+    }
+
+    /// Everything the daemon logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
     /// The last lines of the daemon's log.
     pub fn log_tail(&self, lines: usize) -> String {
-        let text = std::fs::read_to_string(self.folder.path().join("jacod.log")).unwrap_or_default();
+        let text = self.log();
         let all: Vec<&str> = text.lines().collect();
         format!("jacod's log ends with:\n{}", all[all.len().saturating_sub(lines)..].join("\n"))
     }
@@ -140,10 +195,17 @@ impl Drop for Daemon {
 }
 
 /// Ports that were free a moment ago.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+pub fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     let listeners = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<Vec<_>, _>>()?;
     Ok(listeners
         .iter()
         .map(|listener| listener.local_addr().map(|address| address.port()))
         .collect::<Result<_, _>>()?)
+}
+
+/// A pool for containers' addresses of its own: daemons of several tests share the machine's routing table.
+fn pool() -> String {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("10.{}.{}.0/20", 100 + std::process::id() % 100, count % 16 * 16)
 }

@@ -11,10 +11,12 @@ use nix::unistd::Pid;
 use crate::announce;
 use crate::wait::eventually;
 
-/// A real `dockerd` with its own data, socket and containerd. It leaves the machine's packet filter and default bridge alone.
+/// A real `dockerd` with its own data, socket, containerd and default bridge. It leaves the machine's packet filter alone, and the
+/// bridge of the machine's own engine, which an engine started without any bridge would remove.
 pub struct Engine {
     folder: tempfile::TempDir,
     live_restore: bool,
+    bridge: String,
     child: Option<Child>,
 }
 
@@ -22,7 +24,8 @@ impl Engine {
     /// Starts an engine; with `live_restore` containers go on while it restarts.
     pub fn start(live_restore: bool) -> anyhow::Result<Engine> {
         let folder = tempfile::Builder::new().prefix("jaco-engine-").tempdir()?;
-        let mut engine = Engine { folder, live_restore, child: None };
+        let bridge = make_bridge(folder.path())?;
+        let mut engine = Engine { folder, live_restore, bridge, child: None };
         engine.boot()?;
         Ok(engine)
     }
@@ -45,7 +48,8 @@ impl Engine {
             .arg(format!("--data-root={}", self.path("data").display()))
             .arg(format!("--exec-root={}", self.path("exec").display()))
             .arg(format!("--pidfile={}", self.path("dockerd.pid").display()))
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--log-level=warn"])
+            .arg(format!("--bridge={}", self.bridge))
+            .args(["--iptables=false", "--ip6tables=false", "--log-level=warn"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -62,9 +66,20 @@ impl Engine {
         self.end(Signal::SIGTERM)
     }
 
-    /// Kills the engine without warning. Its containers' shims live on.
+    /// Kills the engine without warning. Its containers' shims live on; its containerd dies with it, and a new engine must not take the
+    /// dying one for its own.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.end(Signal::SIGKILL)
+        let containerd = std::fs::read_to_string(self.path("exec/containerd/containerd.pid")).unwrap_or_default();
+        let process = Path::new("/proc").join(containerd.trim());
+        self.end(Signal::SIGKILL)?;
+        eventually(Duration::from_secs(30), "the killed engine's containerd is gone", || {
+            if containerd.trim().is_empty() || !process.exists() { Ok(()) } else { Err(containerd.clone()) }
+        })
+    }
+
+    /// Starts the engine if it was stopped or killed.
+    pub fn revive(&mut self) -> anyhow::Result<()> {
+        if self.child.is_none() { self.boot() } else { Ok(()) }
     }
 
     fn end(&mut self, signal: Signal) -> anyhow::Result<()> {
@@ -81,7 +96,8 @@ impl Engine {
     }
 
     fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new("docker")
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", "90", "docker"])
             .arg(format!("--host=unix://{}", self.socket().display()))
             .args(arguments)
             .stdin(Stdio::null())
@@ -121,6 +137,40 @@ impl Engine {
         Ok(output.lines().map(str::to_owned).collect())
     }
 
+    /// The engine's ids of these containers.
+    pub fn container_ids(&self, names: &[&str]) -> anyhow::Result<Vec<String>> {
+        names.iter().map(|name| self.container_id(name)).collect()
+    }
+
+    /// One field of a container, as a template of `docker inspect`.
+    pub fn inspect(&self, name: &str, template: &str) -> anyhow::Result<String> {
+        self.docker(&["inspect", "--type", "container", "--format", template, name])
+    }
+
+    /// Runs a command in a container and gives its output, or what it failed with.
+    pub fn exec(&self, name: &str, command: &[&str]) -> Result<String, String> {
+        let mut arguments = vec!["exec", name];
+        arguments.extend(command);
+        self.try_docker(&arguments)
+    }
+
+    /// Removes every container, network and volume.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        for (list, remove) in [
+            (&["ps", "--all", "--quiet"][..], &["rm", "--force", "--volumes"][..]),
+            (&["network", "ls", "--quiet", "--filter", "type=custom"], &["network", "rm"]),
+            (&["volume", "ls", "--quiet"], &["volume", "rm", "--force"]),
+        ] {
+            let found = self.docker(list)?;
+            if !found.is_empty() {
+                let mut arguments = remove.to_vec();
+                arguments.extend(found.lines());
+                self.docker(&arguments)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The engine's id of a container by name.
     pub fn container_id(&self, name: &str) -> anyhow::Result<String> {
         let id = self.docker(&["inspect", "--type", "container", "--format", "{{.Id}}", name])?;
@@ -140,16 +190,13 @@ impl Drop for Engine {
         if self.child.is_none() && self.boot().is_err() {
             announce("the test's engine did not come back to clean up");
         }
-        let containers = self.docker(&["ps", "--all", "--quiet"]).unwrap_or_default();
-        let mut remove = vec!["rm", "--force", "--volumes"];
-        remove.extend(containers.lines());
-        if remove.len() > 3 {
-            let _ = self.docker(&remove);
-        }
         // Bridges of user networks stay behind an engine that is merely stopped.
-        let _ = self.docker(&["network", "prune", "--force"]);
+        if let Err(error) = self.clear() {
+            announce(&format!("the test's engine was not cleared: {error:#}"));
+        }
         let _ = self.stop();
         self.unmount();
+        let _ = Command::new("ip").args(["link", "delete", &self.bridge]).output();
     }
 }
 
@@ -164,4 +211,23 @@ impl Engine {
             let _ = Command::new("umount").args(["--lazy", target]).output();
         }
     }
+}
+
+/// A bridge for one engine, named after its folder, with the first free network of 10.255.0.0/16.
+fn make_bridge(folder: &Path) -> anyhow::Result<String> {
+    let unique = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit('-').next());
+    let name = format!("jt-{}", unique.context("the engine's folder has no name")?);
+    run_ip(&["link", "add", "name", &name, "type", "bridge"])?;
+    let addresses = run_ip(&["-4", "-oneline", "address", "show"])?;
+    let free = (0..=255).find(|number| !addresses.contains(&format!("10.255.{number}.")));
+    let number = free.context("no free network for the engine's bridge")?;
+    run_ip(&["address", "add", &format!("10.255.{number}.1/24"), "dev", &name])?;
+    run_ip(&["link", "set", &name, "up"])?;
+    Ok(name)
+}
+
+fn run_ip(arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("ip").args(arguments).output().context("ip")?;
+    ensure!(output.status.success(), "ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

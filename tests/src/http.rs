@@ -27,7 +27,23 @@ pub fn get(address: SocketAddr, domain: &str, path: &str) -> anyhow::Result<Repl
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").context("no end of the header")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status")?;
-    Ok(Reply { status, head: head.to_owned(), body: body.to_owned() })
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { unchunk(body)? } else { body.to_owned() };
+    Ok(Reply { status, head: head.to_owned(), body })
+}
+
+/// The pieces of a chunked body put together; fails when the last one is missing.
+fn unchunk(mut rest: &str) -> anyhow::Result<String> {
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").context("a chunk without its size")?;
+        let size = usize::from_str_radix(size, 16).context("a chunk's size")?;
+        if size == 0 {
+            return Ok(body);
+        }
+        body += after.get(..size).context("the body was cut off")?;
+        rest = after.get(size + 2..).context("the body was cut off")?;
+    }
 }
 
 /// The same, for [`crate::eventually`]: an answer with this status, or what came instead.

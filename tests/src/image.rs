@@ -28,7 +28,7 @@ pub fn build_web_image(engine: &Engine) -> anyhow::Result<()> {
     std::fs::copy("/bin/busybox", root.join("bin/busybox"))?;
     for applet in [
         "sh", "httpd", "sleep", "cat", "hostname", "wget", "true", "false", "kill", "printf", "nc", "env", "nslookup",
-        "touch",
+        "touch", "grep", "test", "rm", "usleep", "timeout",
     ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))?;
     }

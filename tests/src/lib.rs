@@ -8,13 +8,27 @@ mod daemon;
 mod engine;
 mod http;
 mod image;
+mod manager;
+mod netns;
+mod node;
+mod project;
+mod stream;
+mod suite;
+mod traffic;
 mod wait;
 
 pub use cli::{Answer, Cli};
-pub use daemon::Daemon;
+pub use daemon::{Daemon, free_ports};
 pub use engine::Engine;
 pub use http::{Reply, get, try_get};
 pub use image::{WEB_IMAGE, build_web_image};
+pub use manager::Manager;
+pub use netns::UdpEcho;
+pub use node::Node;
+pub use project::{Project, web_compose, web_jaco};
+pub use stream::Stream;
+pub use suite::{Case, Shared, run};
+pub use traffic::Traffic;
 pub use wait::{eventually, pause};
 
 use std::path::PathBuf;
@@ -56,7 +70,8 @@ fn panic_for(test: &str, reason: &str) -> ! {
     panic!("{test} must run here and cannot: {reason}")
 }
 
+/// Says something to whoever runs the tests.
 #[allow(clippy::print_stderr)] // What a test harness says goes to whoever runs it.
-pub(crate) fn announce(text: &str) {
+pub fn announce(text: &str) {
     eprintln!("{text}");
 }

@@ -338,7 +338,7 @@ impl Engine for DockerEngine {
             docker
                 .events(Some(options))
                 .map(move |event| match event {
-                    Ok(event) => Ok(convert::event(event)),
+                    Ok(event) => convert::event(event),
                     Err(error) => Err(convert::error(&socket, "events", &error)),
                 })
                 .boxed()

@@ -13,6 +13,7 @@ use jaco_task::{CancellationToken, FailureLog};
 use jaco_types::{ClusterMeta, ReplicaId, label};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::link::{self, News};
 use super::{RuntimeError, Shared, report, sight};
@@ -88,6 +89,10 @@ pub(super) struct Keeper {
     node_reporting: bool,
     node_report_at: u64,
     failures: FailureLog,
+    engine_failures: FailureLog,
+    list_failures: FailureLog,
+    /// Why the last full look failed.
+    list_failure: Option<String>,
 }
 
 impl Keeper {
@@ -118,6 +123,9 @@ impl Keeper {
             node_reporting: false,
             node_report_at: 0,
             failures: FailureLog::default(),
+            engine_failures: FailureLog::default(),
+            list_failures: FailureLog::default(),
+            list_failure: None,
         }
     }
 
@@ -156,6 +164,9 @@ impl Keeper {
     fn hear(&mut self, news: News) {
         match news {
             News::Up(version) => {
+                if let Some(report) = self.engine_failures.recovered(Instant::now()) {
+                    tracing::info!(away = ?report.lasting, "the container engine answers again");
+                }
                 self.engine = EngineState::Up(version);
                 self.listed = false;
                 self.watched = false;
@@ -180,7 +191,9 @@ impl Keeper {
                     let now = self.now();
                     self.memory.values_mut().for_each(|memory| memory.engine_lost(now));
                 }
-                tracing::warn!(%reason, "the container engine is away");
+                if let Some(report) = self.engine_failures.failed(&reason, Instant::now()) {
+                    tracing::warn!(%reason, away = ?report.lasting, "the container engine is away");
+                }
                 self.engine = EngineState::Down(reason);
                 self.listed = false;
                 self.watched = false;
@@ -267,11 +280,13 @@ impl Keeper {
     }
 
     fn report_node(&mut self, view: &View, now: Now) {
-        let engine = match &self.engine {
-            EngineState::Unknown => return,
-            EngineState::Down(reason) => Err(reason.as_str()),
-            EngineState::Up(_) if self.listed => Ok(()),
-            EngineState::Up(_) => return,
+        let engine = match (&self.engine, &self.list_failure) {
+            (EngineState::Unknown, _) => return,
+            (EngineState::Down(reason), _) => Err(reason.as_str()),
+            (EngineState::Up(_), _) if self.listed => Ok(()),
+            // It answers, but not with what is needed.
+            (EngineState::Up(_), Some(reason)) => Err(reason.as_str()),
+            (EngineState::Up(_), None) => return,
         };
         if self.node_reporting || now.mono_ms < self.node_report_at {
             return;

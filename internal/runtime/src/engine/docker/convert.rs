@@ -161,11 +161,14 @@ pub(super) fn network(network: bollard::models::Network) -> Network {
     }
 }
 
-pub(super) fn event(event: EventMessage) -> ContainerEvent {
-    ContainerEvent {
-        container: event.actor.and_then(|actor| actor.id).unwrap_or_default(),
-        action: event.action.unwrap_or_default(),
-    }
+/// An event of nobody is no event: taken for one, it would make an engine that answers nonsense look alive.
+pub(super) fn event(event: EventMessage) -> Result<ContainerEvent, EngineError> {
+    let container = event.actor.and_then(|actor| actor.id).filter(|id| !id.is_empty());
+    let container = container.ok_or_else(|| EngineError::Invalid {
+        operation: "events".to_owned(),
+        reason: "an event names no container".to_owned(),
+    })?;
+    Ok(ContainerEvent { container, action: event.action.unwrap_or_default() })
 }
 
 pub(super) fn output(output: LogOutput) -> OutputChunk {

@@ -60,11 +60,17 @@ impl Keeper {
     fn listed(&mut self, result: Result<Listing, EngineError>, now: Now) {
         self.listing = false;
         let listing = match result {
-            Ok(listing) => listing,
+            Ok(listing) => {
+                self.list_failures.recovered(Instant::now());
+                self.list_failure = None;
+                listing
+            }
             Err(error) => {
-                if !error.is_unreachable() {
+                let reason = error.to_string();
+                if !error.is_unreachable() && self.list_failures.failed(&reason, Instant::now()).is_some() {
                     tracing::warn!(%error, "the engine's containers cannot be listed");
                 }
+                self.list_failure = Some(reason);
                 self.look_at = now.mono_ms + RETRY_MS;
                 return;
             }
