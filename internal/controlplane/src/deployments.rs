@@ -7,9 +7,7 @@
 use std::sync::Arc;
 
 use jaco_scheduler::intent::{self, ApplyRequest};
-use jaco_state::{
-    Check, Clock, Commit, ProposeError, RequestId, Retry, Store, Transaction, UpdateError, View, Write, update,
-};
+use jaco_state::{Clock, Commit, RequestId, Retry, Store, Transaction, UpdateError, View, Write, update};
 use jaco_types::{DeploymentName, DeploymentRevision, DeploymentSpec, Entity, ErrorCode, UserError};
 use serde::{Deserialize, Serialize};
 
@@ -160,36 +158,15 @@ impl Deployments {
         let commit = match update(&self.store, Retry::default(), plan).await {
             Ok(Some(commit)) => commit,
             Ok(None) => return Err(UserError::internal("nothing was proposed", "the decision was empty")),
-            Err(UpdateError::Plan(refusal)) => match request_id {
-                Some(id) => self.committed_before(id).await.ok_or(refusal)?,
-                None => return Err(refusal),
-            },
+            // The first try's own commit may be what makes the repeat impossible.
+            Err(UpdateError::Plan(refusal)) => {
+                request_id.and_then(|id| self.store.view().commit_of(&id)).ok_or(refusal)?
+            }
             Err(error) => return Err(error.into_user_error()),
         };
         let reply = serde_json::from_slice(&commit.reply)
             .map_err(|error| UserError::internal("the change was made, but its answer cannot be read", error))?;
         Ok((commit, reply))
-    }
-
-    /// The commit of an earlier try with this request id. The store looks for a repeat before it judges checks, and this check never
-    /// holds, so nothing is ever written here.
-    async fn committed_before(&self, id: RequestId) -> Option<Commit> {
-        let mut probe = Transaction::new("request_id");
-        probe.request_id(id).check(Check::Term(u64::MAX));
-        match self.store.propose(probe).await {
-            Ok(commit) => commit.repeated.then_some(commit),
-            Err(
-                ProposeError::Refused { .. }
-                | ProposeError::RequestTooOld
-                | ProposeError::TooLarge { .. }
-                | ProposeError::Unencodable { .. }
-                | ProposeError::NoLeader
-                | ProposeError::QuorumLost
-                | ProposeError::DiskFull
-                | ProposeError::OutcomeUnknown
-                | ProposeError::Stopped,
-            ) => None,
-        }
     }
 }
 

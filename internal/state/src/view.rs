@@ -10,6 +10,7 @@ use jaco_types::{ClusterMeta, Stored};
 use crate::audit::{AuditLog, AuditRecord};
 use crate::record::{Change, Record};
 use crate::request::RequestTable;
+use crate::transaction::{Commit, RequestId};
 
 pub(crate) type Records = OrdMap<Arc<str>, Arc<Record>>;
 
@@ -105,6 +106,11 @@ impl View {
     /// Incarnation of the cluster, 0 before it is initialised.
     pub fn incarnation(&self) -> u64 {
         self.cluster().map_or(0, |cluster| cluster.incarnation)
+    }
+
+    /// The commit of a request, while the table remembers it: a repeat gets this answer.
+    pub fn commit_of(&self, request: &RequestId) -> Option<Commit> {
+        self.0.requests.find(&request.token)
     }
 
     /// The audit log, oldest first: at most the newest 10,000 events.

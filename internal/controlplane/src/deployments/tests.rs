@@ -64,6 +64,14 @@ async fn a_repeated_delete_gets_its_answer_although_nothing_is_left_to_delete() 
 }
 
 #[tokio::test]
+async fn a_refusal_writes_nothing() {
+    let f = fixture();
+    let before = f.store.view().index();
+    f.deployments.delete("shop", "local", Some(id(4))).await.unwrap_err();
+    assert_eq!(f.store.view().index(), before);
+}
+
+#[tokio::test]
 async fn a_preview_writes_nothing() {
     let f = fixture();
     let before = f.store.view().index();
