@@ -18,6 +18,10 @@ use crate::config::{Config, Surroundings, interfaces};
 use crate::daemon::Loaded;
 use crate::logging::Logging;
 
+/// Commits and proxied requests are many small allocations, freed on other threads than made on (docs/adr/0007).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The daemon's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// The allowed directions: a crate, and the crates of ours it may use. What is not written is forbidden.
 const DIRECTIONS: &[(&str, &[&str])] = &[
+    // Stands in for a library below openraft (docs/adr/0006).
+    ("base2histogram", &[]),
     ("jaco-types", &[]),
     ("jaco-task", &[]),
     ("jaco-state", &["jaco-types"]),
@@ -47,6 +49,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("raft-log", &["jaco-controlplane"]),
     ("bollard", &["jaco-runtime", "jaco"]),
     ("hyper", &["jaco-ingress", "jacod"]),
+    ("mimalloc", &["jacod", "jaco-bench"]),
     ("saphyr-parser", &["jaco-manifest"]),
 ];
 
@@ -220,4 +223,17 @@ fn no_tracked_text_holds_a_path_of_a_build_machine() {
         .unwrap();
     let found = String::from_utf8_lossy(&output.stdout);
     assert!(found.is_empty(), "{found}");
+}
+
+#[test]
+fn the_histogram_below_openraft_is_ours() {
+    let metadata = metadata();
+    let sources: Vec<&Value> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|package| text(&package["name"]) == "base2histogram")
+        .map(|package| &package["source"])
+        .collect();
+    assert_eq!(sources, [&Value::Null], "docs/adr/0006: another one is linked than internal/base2histogram");
 }

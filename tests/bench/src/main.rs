@@ -27,6 +27,10 @@ use std::time::Duration;
 
 use report::Report;
 
+/// As in the daemon, whose commits are measured in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a run was asked for.
 pub(crate) struct Settings {
     quick: bool,

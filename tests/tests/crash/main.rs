@@ -1,6 +1,6 @@
 //! A real `jacod` is killed without warning at random moments: what it acknowledged is there afterwards, and nothing is half there.
 //!
-//! `JACO_CRASH_ROUNDS` sets how often (100), `JACO_CRASH_SEED` the moments.
+//! `JACO_CRASH_ROUNDS` sets how often (300), `JACO_CRASH_SEED` the moments.
 
 mod book;
 mod rollout;

@@ -14,7 +14,7 @@ use crate::{Lab, Moments};
 const WRITERS: usize = 3;
 
 pub(crate) fn what_was_acknowledged_survives_kills(lab: &mut Lab) -> anyhow::Result<()> {
-    let rounds: u64 = std::env::var("JACO_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    let rounds: u64 = std::env::var("JACO_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
     // No engine is needed, as no replica is wanted: nobody listens there.
     let mut daemon = Daemon::start_cluster(std::path::Path::new("/nonexistent/docker.sock"))?;
     let mut books: Vec<Book> =
