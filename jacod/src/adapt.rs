@@ -51,7 +51,7 @@ impl Consensus for ClusterConsensus {
     ) -> BoxFuture<'a, Result<(String, String), UserError>> {
         Box::pin(async move {
             let cluster_id = uuid::Uuid::new_v4().to_string();
-            let name = checked_name(name)?.unwrap_or_else(|| cluster_id.clone());
+            let name = name.unwrap_or_else(|| cluster_id.clone());
             let meta = self.first_record(cluster_id.clone(), name.clone());
             let node = self.first_node();
             let first = intent::init(&self.control_plane.view(), meta.clone(), node, actor)?;
@@ -70,18 +70,6 @@ impl Consensus for ClusterConsensus {
             voters: status.voters,
             learners: status.learners,
         }
-    }
-}
-
-/// A name is what operators read in lists: printable, and not long.
-fn checked_name(name: Option<String>) -> Result<Option<String>, UserError> {
-    match name {
-        Some(name) if name.len() > 128 || name.chars().any(char::is_control) => Err(UserError::new(
-            ErrorCode::ValidationFailed,
-            "a cluster's name has at most 128 bytes and no control characters",
-        )
-        .with("field", "name")),
-        other => Ok(other),
     }
 }
 
@@ -107,6 +95,9 @@ impl ClusterConsensus {
             grpc_address: self.config.listen_addr.to_string(),
             version: crate::VERSION.to_owned(),
             joined_at_ms: self.clock.now_ms(),
+            cluster_address: String::new(),
+            public_keys: Vec::new(),
+            seal_key: String::new(),
             labels: BTreeMap::new(),
         }
     }

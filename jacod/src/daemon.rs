@@ -1,20 +1,22 @@
 //! The composition root: load, build, spawn, drain. It knows all parts and decides nothing.
 
+mod tasks;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use jaco_api::{Api, Limits, Parts, serve_unix};
+use jaco_api::{Api, Limits, Parts};
 use jaco_controlplane::{ControlPlane, DataDirLock, Deployments, Options as ControlPlaneOptions, Scheduling};
-use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions, port_details};
+use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions};
 use jaco_runtime::{DockerEngine, Options as RuntimeOptions, Runtime};
-use jaco_state::{Clock, ProposeError, Store, SystemClock};
-use jaco_task::{Backoff, LoopSpec, OnExit, Supervisor, Wake};
+use jaco_state::{Clock, Store, SystemClock};
+use jaco_task::Supervisor;
 use jaco_types::NodeId;
 use sd_notify::NotifyState;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::adapt::{ClusterConsensus, IngressTraffic, RuntimeLogs, RuntimeSoft, SupervisedLoops};
 use crate::config::Config;
@@ -55,10 +57,35 @@ pub(crate) struct Loaded {
     pub(crate) logging: Logging,
 }
 
+/// What one life of the daemon leaves to the next: a node that was initialised, joined or removed builds everything anew, in the same
+/// process and on the same control socket.
+struct Process {
+    config: Config,
+    logging: Arc<Logging>,
+    inherited: Inherited,
+    control: std::os::unix::net::UnixListener,
+    /// For all lives: a signal between two of them must not be lost.
+    signals: StopSignals,
+    _lock: DataDirLock,
+}
+
+/// The signals that end the daemon.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Why a life ended.
+enum End {
+    /// A signal.
+    Stop,
+    /// The node's place in the world has changed.
+    Rebuild,
+}
+
 /// Everything built, sockets bound, nothing running yet but the ingress with its last known routes.
 struct Built {
     config: Config,
-    lock: DataDirLock,
     control_plane: ControlPlane,
     scheduling: Scheduling,
     runtime: Arc<Runtime>,
@@ -69,27 +96,42 @@ struct Built {
     metrics_listener: std::net::TcpListener,
     supervisor: Supervisor,
     ready: Arc<AtomicBool>,
+    rebuild: CancellationToken,
 }
 
 /// Runs the daemon until a signal or a failure that it cannot live with.
 pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
-    let built = build(loaded).await?;
-    built.spawn();
-    let outcome = built.serve().await;
-    built.drain().await;
-    outcome
+    let mut process = load(loaded)?;
+    loop {
+        let built = build(&mut process).await?;
+        built.spawn();
+        let outcome = built.serve(&mut process.signals).await;
+        let last = !matches!(outcome, Ok(End::Rebuild));
+        built.drain(last).await;
+        match outcome? {
+            End::Stop => return Ok(()),
+            End::Rebuild => tracing::info!("the node's place in the cluster has changed: every part starts anew"),
+        }
+    }
 }
 
-async fn build(loaded: Loaded) -> anyhow::Result<Built> {
+fn load(loaded: Loaded) -> anyhow::Result<Process> {
     let Loaded { config, logging } = loaded;
     // The lock comes first: a second daemon must not touch the sockets of the one that runs.
     let lock = DataDirLock::acquire(&config.data_dir)?;
     let mut inherited = Inherited::take().context("the service manager's sockets cannot be taken over")?;
     let control = inherited.control(&config.unix_socket)?;
     control.set_nonblocking(true)?;
+    let signals =
+        StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    Ok(Process { config, logging: Arc::new(logging), inherited, control, signals, _lock: lock })
+}
+
+async fn build(process: &mut Process) -> anyhow::Result<Built> {
+    let config = process.config.clone();
     let node = node_id::load_or_create(&config.data_dir, rand::random())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let ingress = Arc::new(build_ingress(&config, &mut inherited)?);
+    let ingress = Arc::new(build_ingress(&config, &mut process.inherited)?);
     let commits = CommitLatency::new();
     let applies = ApplyDuration::new();
     let mut options = ControlPlaneOptions::new(&config.data_dir, node);
@@ -124,7 +166,7 @@ async fn build(loaded: Loaded) -> anyhow::Result<Built> {
         }),
         loops: Arc::new(SupervisedLoops { supervisor: supervisor.clone(), clock }),
         timings: Arc::new(applies),
-        log_levels: Arc::new(logging),
+        log_levels: Arc::clone(&process.logging) as Arc<dyn jaco_api::LogLevels>,
         soft: Arc::new(RuntimeSoft(runtime.soft())),
         logs: Arc::new(RuntimeLogs(Arc::clone(&runtime))),
         limits: Limits::default(),
@@ -135,17 +177,17 @@ async fn build(loaded: Loaded) -> anyhow::Result<Built> {
     });
     Ok(Built {
         config,
-        lock,
         control_plane,
         scheduling,
         runtime,
         ingress,
         api,
-        control,
+        control: process.control.try_clone()?,
         metrics: Arc::new(metrics),
         metrics_listener,
         supervisor,
         ready,
+        rebuild: CancellationToken::new(),
     })
 }
 
@@ -182,25 +224,15 @@ fn build_runtime(config: &Config, store: &Arc<dyn Store>, node: NodeId, ingress:
 }
 
 impl Built {
-    /// Starts every part but the API.
-    fn spawn(&self) {
-        self.spawn_store_watch();
-        self.spawn_scheduler();
-        self.spawn_runtime();
-        self.spawn_routes();
-        self.spawn_port_conditions();
-        self.spawn_metrics();
-    }
-
     /// Opens the API and waits for the reason to stop.
-    async fn serve(&self) -> anyhow::Result<()> {
+    async fn serve(&self, signals: &mut StopSignals) -> anyhow::Result<End> {
         let opened = async {
             self.open().await;
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            outcome = self.wait() => outcome,
-            () = opened => Ok(()),
+            outcome = self.wait(signals) => outcome,
+            () = opened => Ok(End::Stop),
         }
     }
 
@@ -219,135 +251,27 @@ impl Built {
             version = VERSION,
             hostname = %self.config.hostname,
             socket = %self.config.unix_socket.display(),
-            data_dir = %self.lock.path().display(),
+            data_dir = %self.config.data_dir.display(),
             "jacod is ready"
         );
     }
 
-    /// An I/O error of the log or a snapshot ends the node: what it acknowledged could not be kept otherwise.
-    fn spawn_store_watch(&self) {
-        let (control_plane, config) = (self.control_plane.clone(), self.config.clone());
-        self.supervisor.spawn_service(STORE, OnExit::StopNode, move |context| {
-            let (control_plane, config) = (control_plane.clone(), config.clone());
-            async move {
-                let told = async {
-                    // A store that does not catch up says so elsewhere.
-                    let view = control_plane.ready().await.unwrap_or_else(|_| control_plane.view());
-                    for disagreement in view.cluster().map(|cluster| config.disagreements(cluster)).unwrap_or_default() {
-                        tracing::warn!(%disagreement, "jacod.yaml is not followed: the cluster fixed this value at its init");
-                    }
-                    std::future::pending().await
-                };
-                tokio::select! {
-                    () = told => Ok(()),
-                    () = context.shutdown.cancelled() => Ok(()),
-                    fatal = control_plane.fatal() => Err(fatal.reason),
-                }
-            }
-        });
-    }
-
-    fn spawn_scheduler(&self) {
-        let wake = Wake::new();
-        self.supervisor.spawn_loop(LoopSpec::new(SCHEDULER, SCHEDULER_TICK), wake.clone(), self.scheduling.pass());
-        let scheduling = self.scheduling.clone();
-        self.supervisor.spawn_service(SCHEDULER_WAKE, OnExit::Restart(Backoff::default()), move |context| {
-            let (scheduling, wake) = (scheduling.clone(), wake.clone());
-            async move { scheduling.wake_on_changes(wake, context).await }
-        });
-    }
-
-    /// Nothing is removed from the engine before this node knows everything that was acknowledged.
-    fn spawn_runtime(&self) {
-        let (runtime, control_plane) = (Arc::clone(&self.runtime), self.control_plane.clone());
-        self.supervisor.spawn_service(RUNTIME, OnExit::Restart(Backoff::default()), move |context| {
-            let (runtime, control_plane) = (Arc::clone(&runtime), control_plane.clone());
-            async move {
-                tokio::select! {
-                    () = context.shutdown.cancelled() => return Ok(()),
-                    caught_up = control_plane.ready() => caught_up.map_err(|error| error.to_string())?,
-                };
-                runtime.run(context.shutdown).await.map_err(|error| error.to_string())
-            }
-        });
-    }
-
-    /// Until the store has caught up, the cached routes serve.
-    fn spawn_routes(&self) {
-        let (ingress, control_plane) = (Arc::clone(&self.ingress), self.control_plane.clone());
-        self.supervisor.spawn_service(ROUTES, OnExit::Restart(Backoff::default()), move |context| {
-            let (ingress, control_plane) = (Arc::clone(&ingress), control_plane.clone());
-            async move {
-                tokio::select! {
-                    () = context.shutdown.cancelled() => return Ok(()),
-                    caught_up = control_plane.ready() => caught_up.map_err(|error| error.to_string())?,
-                };
-                let store: Arc<dyn Store> = Arc::new(control_plane);
-                ingress
-                    .route_loop(store, context.shutdown, |report| {
-                        if let Some(error) = report.cache_error {
-                            tracing::warn!(%error, "the last known routes could not be kept for the next start");
-                        }
-                    })
-                    .await;
-                Ok::<(), String>(())
-            }
-        });
-    }
-
-    fn spawn_port_conditions(&self) {
-        let (ingress, control_plane) = (Arc::clone(&self.ingress), self.control_plane.clone());
-        self.supervisor.spawn_loop(LoopSpec::new(PORTS, PORTS_TICK), Wake::new(), move |_context| {
-            let (ingress, control_plane) = (Arc::clone(&ingress), control_plane.clone());
-            async move {
-                let view = control_plane.view();
-                let Some(transaction) = port_details(&view, control_plane.node_id(), &ingress.port_conditions()) else {
-                    return Ok(());
-                };
-                match control_plane.propose(transaction).await {
-                    // A refusal means that the status was written meanwhile: the next look finds what is left to say.
-                    Ok(_) | Err(ProposeError::Refused { .. }) => Ok(()),
-                    Err(error) => Err(error),
-                }
-            }
-        });
-    }
-
-    fn spawn_metrics(&self) {
-        let metrics = Arc::clone(&self.metrics);
-        let listener = self.metrics_listener.try_clone();
-        self.supervisor.spawn_service(METRICS, OnExit::Restart(Backoff::default()), move |context| {
-            let metrics = Arc::clone(&metrics);
-            let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
-            async move { metrics.serve(listener?, context).await.map_err(|error| error.to_string()) }
-        });
-    }
-
-    fn spawn_api(&self) {
-        let api = self.api.clone();
-        let listener = self.control.try_clone();
-        self.supervisor.spawn_service(API, OnExit::StopNode, move |context| {
-            let api = api.clone();
-            let listener = duplicate(&listener, std::os::unix::net::UnixListener::try_clone, UnixListener::from_std);
-            async move { serve_unix(api, listener?, context.shutdown).await.map_err(|error| error.to_string()) }
-        });
-    }
-
     /// Waits for the reason to stop: a signal, which is a clean end, or a part that the node cannot do without.
-    async fn wait(&self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    async fn wait(&self, signals: &mut StopSignals) -> anyhow::Result<End> {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+            _ = signals.terminate.recv() => tracing::info!("stopping: SIGTERM"),
+            _ = signals.interrupt.recv() => tracing::info!("stopping: SIGINT"),
+            () = self.rebuild.cancelled() => return Ok(End::Rebuild),
             fatal = self.supervisor.fatal() => anyhow::bail!("{fatal}"),
         }
-        Ok(())
+        Ok(End::Stop)
     }
 
     /// Stops everything in order. Containers go on; the ingress's sockets stay open at the service manager.
-    async fn drain(self) {
-        sockets::notify(&[NotifyState::Stopping]);
+    async fn drain(self, last: bool) {
+        if last {
+            sockets::notify(&[NotifyState::Stopping]);
+        }
         self.ready.store(false, Ordering::Release);
         let report = self.supervisor.drain(STOP_ORDER, DRAIN).await;
         if !report.aborted.is_empty() {
@@ -357,15 +281,4 @@ impl Built {
         self.control_plane.shutdown().await;
         tracing::info!(tasks = report.joined.len(), "jacod has stopped");
     }
-}
-
-/// A listener for one life of a task, from the one kept for all of them: connections wait in its queue between two lives.
-fn duplicate<S, T>(
-    kept: &std::io::Result<S>,
-    clone: impl FnOnce(&S) -> std::io::Result<S>,
-    register: impl FnOnce(S) -> std::io::Result<T>,
-) -> Result<T, String> {
-    kept.as_ref()
-        .map_err(ToString::to_string)
-        .and_then(|listener| clone(listener).and_then(register).map_err(|error| error.to_string()))
 }

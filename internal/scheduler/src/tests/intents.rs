@@ -49,6 +49,16 @@ fn init_writes_the_cluster_once() {
 }
 
 #[test]
+fn a_clusters_name_can_be_shown_in_a_list() {
+    let fresh = LocalStore::new(Arc::new(CountingClock::default()));
+    for name in ["two\nlines".to_owned(), "x".repeat(129)] {
+        let cluster = ClusterMeta { name, ..cluster_meta() };
+        let refused = intent::init(&fresh.view(), cluster, node("a"), "local");
+        assert_eq!(code_of(refused).0, ErrorCode::ValidationFailed);
+    }
+}
+
+#[test]
 fn an_apply_writes_everything_of_the_revision() {
     let world = World::new(&["a"]);
     let mut wanted =

@@ -1,0 +1,145 @@
+//! The daemon's tasks: one function each, which names its parts and says what its end means.
+
+use std::sync::Arc;
+
+use jaco_api::serve_unix;
+use jaco_ingress::port_details;
+use jaco_state::{ProposeError, Store};
+use jaco_task::{Backoff, LoopSpec, OnExit, Wake};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::{
+    API, Built, METRICS, PORTS, PORTS_TICK, ROUTES, RUNTIME, SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, STORE,
+};
+
+impl Built {
+    /// Starts every part but the API.
+    pub(super) fn spawn(&self) {
+        self.spawn_store_watch();
+        self.spawn_scheduler();
+        self.spawn_runtime();
+        self.spawn_routes();
+        self.spawn_port_conditions();
+        self.spawn_metrics();
+    }
+
+    /// An I/O error of the log or a snapshot ends the node: what it acknowledged could not be kept otherwise.
+    fn spawn_store_watch(&self) {
+        let (control_plane, config) = (self.control_plane.clone(), self.config.clone());
+        self.supervisor.spawn_service(STORE, OnExit::StopNode, move |context| {
+            let (control_plane, config) = (control_plane.clone(), config.clone());
+            async move {
+                let told = async {
+                    // A store that does not catch up says so elsewhere.
+                    let view = control_plane.ready().await.unwrap_or_else(|_| control_plane.view());
+                    for disagreement in view.cluster().map(|cluster| config.disagreements(cluster)).unwrap_or_default() {
+                        tracing::warn!(%disagreement, "jacod.yaml is not followed: the cluster fixed this value at its init");
+                    }
+                    std::future::pending().await
+                };
+                tokio::select! {
+                    () = told => Ok(()),
+                    () = context.shutdown.cancelled() => Ok(()),
+                    fatal = control_plane.fatal() => Err(fatal.reason),
+                }
+            }
+        });
+    }
+
+    fn spawn_scheduler(&self) {
+        let wake = Wake::new();
+        self.supervisor.spawn_loop(LoopSpec::new(SCHEDULER, SCHEDULER_TICK), wake.clone(), self.scheduling.pass());
+        let scheduling = self.scheduling.clone();
+        self.supervisor.spawn_service(SCHEDULER_WAKE, OnExit::Restart(Backoff::default()), move |context| {
+            let (scheduling, wake) = (scheduling.clone(), wake.clone());
+            async move { scheduling.wake_on_changes(wake, context).await }
+        });
+    }
+
+    /// Nothing is removed from the engine before this node knows everything that was acknowledged.
+    fn spawn_runtime(&self) {
+        let (runtime, control_plane) = (Arc::clone(&self.runtime), self.control_plane.clone());
+        self.supervisor.spawn_service(RUNTIME, OnExit::Restart(Backoff::default()), move |context| {
+            let (runtime, control_plane) = (Arc::clone(&runtime), control_plane.clone());
+            async move {
+                tokio::select! {
+                    () = context.shutdown.cancelled() => return Ok(()),
+                    caught_up = control_plane.ready() => caught_up.map_err(|error| error.to_string())?,
+                };
+                runtime.run(context.shutdown).await.map_err(|error| error.to_string())
+            }
+        });
+    }
+
+    /// Until the store has caught up, the cached routes serve.
+    fn spawn_routes(&self) {
+        let (ingress, control_plane) = (Arc::clone(&self.ingress), self.control_plane.clone());
+        self.supervisor.spawn_service(ROUTES, OnExit::Restart(Backoff::default()), move |context| {
+            let (ingress, control_plane) = (Arc::clone(&ingress), control_plane.clone());
+            async move {
+                tokio::select! {
+                    () = context.shutdown.cancelled() => return Ok(()),
+                    caught_up = control_plane.ready() => caught_up.map_err(|error| error.to_string())?,
+                };
+                let store: Arc<dyn Store> = Arc::new(control_plane);
+                ingress
+                    .route_loop(store, context.shutdown, |report| {
+                        if let Some(error) = report.cache_error {
+                            tracing::warn!(%error, "the last known routes could not be kept for the next start");
+                        }
+                    })
+                    .await;
+                Ok::<(), String>(())
+            }
+        });
+    }
+
+    fn spawn_port_conditions(&self) {
+        let (ingress, control_plane) = (Arc::clone(&self.ingress), self.control_plane.clone());
+        self.supervisor.spawn_loop(LoopSpec::new(PORTS, PORTS_TICK), Wake::new(), move |_context| {
+            let (ingress, control_plane) = (Arc::clone(&ingress), control_plane.clone());
+            async move {
+                let view = control_plane.view();
+                let Some(transaction) = port_details(&view, control_plane.node_id(), &ingress.port_conditions()) else {
+                    return Ok(());
+                };
+                match control_plane.propose(transaction).await {
+                    // A refusal means that the status was written meanwhile: the next look finds what is left to say.
+                    Ok(_) | Err(ProposeError::Refused { .. }) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+        });
+    }
+
+    fn spawn_metrics(&self) {
+        let metrics = Arc::clone(&self.metrics);
+        let listener = self.metrics_listener.try_clone();
+        self.supervisor.spawn_service(METRICS, OnExit::Restart(Backoff::default()), move |context| {
+            let metrics = Arc::clone(&metrics);
+            let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
+            async move { metrics.serve(listener?, context).await.map_err(|error| error.to_string()) }
+        });
+    }
+
+    pub(super) fn spawn_api(&self) {
+        let api = self.api.clone();
+        let listener = self.control.try_clone();
+        self.supervisor.spawn_service(API, OnExit::StopNode, move |context| {
+            let api = api.clone();
+            let listener = duplicate(&listener, std::os::unix::net::UnixListener::try_clone, UnixListener::from_std);
+            async move { serve_unix(api, listener?, context.shutdown).await.map_err(|error| error.to_string()) }
+        });
+    }
+}
+
+/// A listener for one life of a task, from the one kept for all of them: connections wait in its queue between two lives.
+fn duplicate<S, T>(
+    kept: &std::io::Result<S>,
+    clone: impl FnOnce(&S) -> std::io::Result<S>,
+    register: impl FnOnce(S) -> std::io::Result<T>,
+) -> Result<T, String> {
+    kept.as_ref()
+        .map_err(ToString::to_string)
+        .and_then(|listener| clone(listener).and_then(register).map_err(|error| error.to_string()))
+}
