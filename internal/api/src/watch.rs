@@ -58,7 +58,8 @@ impl Filter {
     }
 
     fn accepts(&self, kind: u32, record: &Record) -> bool {
-        (self.kinds.is_empty() || self.kinds.contains(&kind))
+        is_shown(kind)
+            && (self.kinds.is_empty() || self.kinds.contains(&kind))
             && self.deployment.as_ref().is_none_or(|wanted| {
                 record.entity.as_ref().and_then(deployment_of).is_some_and(|name| name == wanted.as_str())
             })
@@ -77,7 +78,46 @@ fn deployment_of(entity: &Entity) -> Option<&str> {
         Entity::ReplicaObserved(record) => Some(record.deployment.as_str()),
         Entity::Subnet(record) => Some(record.deployment.as_str()),
         Entity::Claim(record) => Some(record.owner.as_str()),
-        Entity::ClusterMeta(_) | Entity::Node(_) | Entity::NodeStatus(_) | Entity::NodeSchedulability(_) => None,
+        Entity::ClusterMeta(_)
+        | Entity::Node(_)
+        | Entity::NodeStatus(_)
+        | Entity::NodeSchedulability(_)
+        | Entity::Token(_)
+        | Entity::JoinToken(_)
+        | Entity::Tombstone(_)
+        | Entity::Authority(_)
+        | Entity::DataKey(_)
+        | Entity::RecoveryRecipient(_)
+        | Entity::NodeOperation(_)
+        | Entity::ExclusiveSlot(_) => None,
+    }
+}
+
+/// Whether clients may see records of this kind at all: keys and hashes, sealed or not, leave the daemon in backups only. A kind that a
+/// newer version wrote may be one of them.
+fn is_shown(kind: u32) -> bool {
+    match Kind::from_number(kind) {
+        Some(
+            Kind::Token | Kind::JoinToken | Kind::Tombstone | Kind::Authority | Kind::DataKey | Kind::RecoveryRecipient,
+        )
+        | None => false,
+        Some(
+            Kind::ClusterMeta
+            | Kind::Node
+            | Kind::NodeStatus
+            | Kind::NodeSchedulability
+            | Kind::Deployment
+            | Kind::DeploymentRevision
+            | Kind::RevisionCounter
+            | Kind::Route
+            | Kind::PortRoute
+            | Kind::ReplicaDesired
+            | Kind::ReplicaObserved
+            | Kind::Subnet
+            | Kind::Claim
+            | Kind::NodeOperation
+            | Kind::ExclusiveSlot,
+        ) => true,
     }
 }
 

@@ -138,7 +138,19 @@ fn is_relevant(kind: Kind) -> bool {
         | Kind::Deployment
         | Kind::DeploymentRevision
         | Kind::ReplicaDesired
-        | Kind::ReplicaObserved => true,
-        Kind::RevisionCounter | Kind::Route | Kind::PortRoute | Kind::Subnet | Kind::Claim => false,
+        | Kind::ReplicaObserved
+        | Kind::NodeOperation
+        | Kind::ExclusiveSlot => true,
+        Kind::RevisionCounter
+        | Kind::Route
+        | Kind::PortRoute
+        | Kind::Subnet
+        | Kind::Claim
+        | Kind::Token
+        | Kind::JoinToken
+        | Kind::Tombstone
+        | Kind::Authority
+        | Kind::DataKey
+        | Kind::RecoveryRecipient => false,
     }
 }

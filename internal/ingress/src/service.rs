@@ -322,7 +322,15 @@ fn concerns_routing(event: &Event) -> bool {
                 | Kind::NodeSchedulability
                 | Kind::RevisionCounter
                 | Kind::Subnet
-                | Kind::Claim,
+                | Kind::Claim
+                | Kind::Token
+                | Kind::JoinToken
+                | Kind::Tombstone
+                | Kind::Authority
+                | Kind::DataKey
+                | Kind::RecoveryRecipient
+                | Kind::NodeOperation
+                | Kind::ExclusiveSlot,
             )
             | None => false,
         }),

@@ -76,7 +76,7 @@ impl Planner {
         for change in view.changes_since(&self.seen) {
             let Some(kind) = change.known_kind() else { continue };
             match kind {
-                Kind::Node | Kind::NodeStatus | Kind::NodeSchedulability => nodes_changed = true,
+                Kind::Node | Kind::NodeStatus | Kind::NodeSchedulability | Kind::NodeOperation => nodes_changed = true,
                 Kind::Deployment => self.reopen::<Deployment>(&change, |deployment| &deployment.name),
                 Kind::DeploymentRevision => self.reopen::<DeploymentRevision>(&change, |revision| &revision.deployment),
                 Kind::ReplicaObserved => self.reopen::<ReplicaObserved>(&change, |observed| &observed.deployment),
@@ -89,7 +89,14 @@ impl Planner {
                 | Kind::Route
                 | Kind::PortRoute
                 | Kind::Subnet
-                | Kind::Claim => {}
+                | Kind::Claim
+                | Kind::Token
+                | Kind::JoinToken
+                | Kind::Tombstone
+                | Kind::Authority
+                | Kind::DataKey
+                | Kind::RecoveryRecipient
+                | Kind::ExclusiveSlot => {}
             }
         }
         if nodes_changed {

@@ -295,6 +295,9 @@ fn node(name: &str) -> Node {
         grpc_address: "127.0.0.1:7000".to_owned(),
         version: "0".to_owned(),
         joined_at_ms: 1,
+        cluster_address: String::new(),
+        public_keys: Vec::new(),
+        seal_key: String::new(),
         labels: BTreeMap::new(),
     }
 }

@@ -16,4 +16,4 @@ pub use name::{
 };
 pub use naming::{bridge_name, label, network_name, volume_name};
 pub use spec::*;
-pub use status::{DeploymentStatus, NodeState, ReplicaState, RolloutState};
+pub use status::{DeploymentStatus, NodeState, ReplicaState, Role, RolloutState};

@@ -50,6 +50,15 @@ pub struct Node {
     pub address: String,
     /// `host:port` of its API.
     pub grpc_address: String,
+    /// `host:port` that members reach its raft and sessions by; empty on a node that has none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cluster_address: String,
+    /// SHA-256 of the public keys that its certificates may have, lower-case hex: one, or two while it changes its key.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub public_keys: Vec<String>,
+    /// X25519 key that copies of the data key are sealed to, lower-case hex.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub seal_key: String,
     /// Version of its daemon.
     pub version: String,
     /// Cluster time of its joining, milliseconds since the Unix epoch.

@@ -35,6 +35,22 @@ pub enum Kind {
     Subnet = 12,
     /// [`Claim`].
     Claim = 13,
+    /// [`Token`].
+    Token = 14,
+    /// [`JoinToken`].
+    JoinToken = 15,
+    /// [`Tombstone`].
+    Tombstone = 16,
+    /// [`Authority`].
+    Authority = 17,
+    /// [`DataKey`].
+    DataKey = 18,
+    /// [`RecoveryRecipient`].
+    RecoveryRecipient = 19,
+    /// [`NodeOperation`].
+    NodeOperation = 20,
+    /// [`ExclusiveSlot`].
+    ExclusiveSlot = 21,
 }
 
 /// A record type of the store.
@@ -125,6 +141,14 @@ entities! {
     ReplicaObserved, |record| record.id.to_string();
     Subnet, |record| Subnet::key_of(&record.deployment, &record.network, record.node);
     Claim, |record| Claim::key_of(record.kind, &record.key);
+    Token, |record| record.identity.clone();
+    JoinToken, |record| record.hash.clone();
+    Tombstone, |record| record.node.to_string();
+    Authority, |_record| "authority".to_owned();
+    DataKey, |record| DataKey::key_of(record.epoch);
+    RecoveryRecipient, |_record| "recovery".to_owned();
+    NodeOperation, |record| record.node.to_string();
+    ExclusiveSlot, |record| record.replica.to_string();
 }
 
 impl DeploymentRevision {
