@@ -18,12 +18,16 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("jaco-state", &["jaco-types"]),
     ("jaco-manifest", &["jaco-types"]),
     ("jaco-proto", &["jaco-types"]),
+    ("jaco-identity", &["jaco-types"]),
     ("jaco-scheduler", &["jaco-state", "jaco-types"]),
-    ("jaco-client", &["jaco-proto", "jaco-types"]),
-    ("jaco-controlplane", &["jaco-scheduler", "jaco-state", "jaco-client", "jaco-proto", "jaco-task", "jaco-types"]),
+    ("jaco-client", &["jaco-identity", "jaco-proto", "jaco-types"]),
+    (
+        "jaco-controlplane",
+        &["jaco-scheduler", "jaco-state", "jaco-identity", "jaco-client", "jaco-proto", "jaco-task", "jaco-types"],
+    ),
     ("jaco-runtime", &["jaco-state", "jaco-task", "jaco-types"]),
-    ("jaco-ingress", &["jaco-state", "jaco-task", "jaco-types"]),
-    ("jaco-api", &["jaco-controlplane", "jaco-state", "jaco-manifest", "jaco-proto", "jaco-types"]),
+    ("jaco-ingress", &["jaco-identity", "jaco-state", "jaco-task", "jaco-types"]),
+    ("jaco-api", &["jaco-controlplane", "jaco-state", "jaco-manifest", "jaco-identity", "jaco-proto", "jaco-types"]),
     ("jaco", &["jaco-client", "jaco-manifest", "jaco-proto", "jaco-types"]),
     (
         "jacod",
@@ -31,6 +35,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "jaco-api",
             "jaco-client",
             "jaco-controlplane",
+            "jaco-identity",
             "jaco-ingress",
             "jaco-manifest",
             "jaco-proto",
@@ -52,6 +57,13 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("mimalloc", &["jacod", "jaco-bench"]),
     ("saphyr-parser", &["jaco-manifest"]),
 ];
+
+/// What TLS configurations and certificates are made with: one crate, in tests too, so that nowhere is there a connection
+/// whose peer is not verified.
+const TLS: &[&str] = &["rcgen", "rustls", "tokio-rustls", "x509-parser"];
+/// Texts that only the one place may have: configurations made, verifiers of one's own, and the TLS of the RPC library, which
+/// cannot take our rules.
+const TLS_TEXTS: &str = "ServerConfig::builder|ClientConfig::builder|\\.dangerous\\(\\)|CertVerified::assertion|ClientTlsConfig|ServerTlsConfig";
 
 /// What must build without an async runtime, a server or an engine's client.
 const PURE: &[&str] = &["jaco-types", "jaco-manifest", "jaco-scheduler"];
@@ -123,7 +135,7 @@ fn crates_depend_only_in_the_allowed_directions() {
     let allowed: BTreeMap<&str, &[&str]> = DIRECTIONS.iter().copied().collect();
     let mut wrong = Vec::new();
     for (name, dependencies) in &members {
-        if ["jaco-testkit", "jaco-e2e", "jaco-bench"].contains(&name.as_str()) {
+        if ["jaco-testkit", "jaco-e2e", "jaco-bench", "jaco-lab"].contains(&name.as_str()) {
             continue;
         }
         let Some(allowed) = allowed.get(name.as_str()) else {
@@ -157,6 +169,32 @@ fn confined_crates_stay_where_they_are() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_identity_uses_tls_crates() {
+    let mut wrong = Vec::new();
+    for (name, dependencies) in members(&metadata()) {
+        for (dependency, kind) in &dependencies {
+            if TLS.contains(&dependency.as_str()) && name != "jaco-identity" {
+                wrong
+                    .push(format!("{name} has {dependency} as a {kind} dependency: it belongs to jaco-identity alone"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn tls_is_configured_in_one_place() {
+    let output = Command::new("git")
+        .args(["grep", "--untracked", "-nE", TLS_TEXTS, "--", "*.rs"])
+        .args([":!internal/identity/src/tls*", ":!tests/tests/policy.rs"])
+        .current_dir(workspace_root())
+        .output()
+        .unwrap();
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(found.is_empty(), "a TLS configuration outside internal/identity/src/tls:\n{found}");
 }
 
 /// Whether a licence expression can be met by [`LICENCES`]: every `AND` part needs one allowed `OR` alternative.

@@ -16,7 +16,5 @@ pub use access::{Authority, DataKey, RecoveryRecipient, SealedValue, Token};
 pub use cluster::{Claim, ClaimKind, ClusterMeta, Node, NodeSchedulability, NodeStatus, Subnet};
 pub use deployment::{Deployment, DeploymentRevision, PortRoute, RevisionCounter, RevisionKind, Route};
 pub use key::{Entity, Kind, Stored};
-pub use membership::{
-    ExclusiveSlot, JoinToken, Joiner, MigratedReplica, NodeOperation, NodeOperationKind, Tombstone,
-};
+pub use membership::{ExclusiveSlot, JoinToken, Joiner, MigratedReplica, NodeOperation, NodeOperationKind, Tombstone};
 pub use replica::{Endpoint, Outgoing, ReplaceOrder, ReplicaDesired, ReplicaIndex, ReplicaObserved, StateChange};

@@ -158,6 +158,25 @@ name_type!(
     "it starts with a letter or digit, goes on with letters, digits, `_`, `.` or `-`, and has at most 255 characters",
     |text| engine_name(text, 255)
 );
+name_type!(
+    /// The name of an operator's identity, which tokens and client certificates are bound to.
+    OperatorName,
+    "identity",
+    "it starts with a letter or digit, goes on with letters, digits, `_`, `.`, `-` or `@`, has at most 63 characters, \
+     and is none of those kept for the system (local, system, scheduler, rollout, runtime)",
+    |text| {
+        let plain: String = text.chars().map(|c| if c == '@' { '-' } else { c }).collect();
+        !OperatorName::is_reserved(text) && !text.starts_with('@') && engine_name(&plain, 63)
+    }
+);
+
+impl OperatorName {
+    /// Whether a text is kept for the system (the user's error is `reserved_identity`): the actors of the audit log that are
+    /// no operators, and everything with a `:`, which separates the parts of such an actor.
+    pub fn is_reserved(text: &str) -> bool {
+        text.contains(':') || ["local", "system", "scheduler", "rollout", "runtime"].contains(&text)
+    }
+}
 
 /// A domain a route serves, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -248,3 +267,6 @@ impl ReplicaId {
         ReplicaId::new(format!("{deployment}-{service}-{host}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,15 +92,3 @@ states! {
         Aborted = "aborted",
     }
 }
-
-states! {
-    /// What an identity may do; each includes those before it.
-    Role {
-        /// Look at everything but secrets.
-        Viewer = "viewer",
-        /// And change deployments.
-        Deployer = "deployer",
-        /// And change nodes, tokens and the cluster.
-        Admin = "admin",
-    }
-}

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::OperatorName;
+use crate::role::Role;
 use crate::spec::serde_help::is_default;
-use crate::status::Role;
 
 /// An operator's way in: a bearer token, and the client certificates issued to the same identity.
 ///
@@ -13,7 +14,7 @@ use crate::status::Role;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// Whom it stands for.
-    pub identity: String,
+    pub identity: OperatorName,
     /// SHA-256 of the token, lower-case hex. The token itself is shown once and kept nowhere.
     pub hash: String,
     /// What its bearer may do.

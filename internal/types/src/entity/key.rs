@@ -141,7 +141,7 @@ entities! {
     ReplicaObserved, |record| record.id.to_string();
     Subnet, |record| Subnet::key_of(&record.deployment, &record.network, record.node);
     Claim, |record| Claim::key_of(record.kind, &record.key);
-    Token, |record| record.identity.clone();
+    Token, |record| record.identity.to_string();
     JoinToken, |record| record.hash.clone();
     Tombstone, |record| record.node.to_string();
     Authority, |_record| "authority".to_owned();
