@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bollard::models::VolumeCreateRequest;
+use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 use jaco_types::{
     ClusterMeta, DeploymentSpec, ErrorCode, Mount, NetworkName, ReplicaDesired, ReplicaId, ReplicaState, ServiceName,
     label, volume_name,
@@ -100,10 +100,16 @@ impl Actor {
             Step::Halt { grace, .. } | Step::Retire { grace, .. } => STEP_LIMIT.saturating_add(*grace),
             Step::Pull | Step::Create | Step::Rename { .. } | Step::Start { .. } | Step::Withdraw { .. } => STEP_LIMIT,
         };
+        // Waiting for a turn is no part of the step: with a slow engine and many replicas it may take longer than any step may.
+        let turn = match &job.step {
+            Step::Create | Step::Start { .. } => self.starts.acquire().await.ok(),
+            Step::Pull | Step::Rename { .. } | Step::Withdraw { .. } | Step::Halt { .. } | Step::Retire { .. } => None,
+        };
         let work = self.carry_out(&job, &mut networks, &mut touched);
-        let mut result = tokio::time::timeout(limit, work)
-            .await
-            .unwrap_or_else(|_| Err(docker_problem(format!("the step did not end within {} s", limit.as_secs()))));
+        let mut result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            Err(docker_problem(format!("the step did not end within {} s; it is tried again", limit.as_secs())))
+        });
+        drop(turn);
         let mut looks = Vec::new();
         for container in touched {
             match self.look(&container).await {
@@ -129,16 +135,12 @@ impl Actor {
         match &job.step {
             // The loop does these itself.
             Step::Pull | Step::Withdraw { .. } => Ok(()),
-            Step::Create => {
-                let _permit = self.starts.acquire().await;
-                self.create(job, networks, touched).await
-            }
+            Step::Create => self.create(job, networks, touched).await,
             Step::Rename { container, name } => {
                 touched.push(container.clone());
                 self.engine.rename(container, name).await.map_err(|error| step_error(job, &error))
             }
             Step::Start { container, .. } => {
-                let _permit = self.starts.acquire().await;
                 touched.push(container.clone());
                 // Its networks may have been removed by hand while it was down.
                 self.networks_of(job, networks).await?;
@@ -193,7 +195,8 @@ impl Actor {
         }
         self.networks_of(job, networks).await?;
         self.volumes_of(job, target).await?;
-        let CreateRequest { name, platform, body, connect, .. } = request;
+        let CreateRequest { name, platform, mut body, connect, .. } = request;
+        self.clear_command(job, &mut body).await?;
         let id = match self.engine.create_container(&name, platform.as_deref(), body).await {
             Ok(id) => id,
             Err(error) => return Err(self.creation_failed(job, &name, error, touched).await),
@@ -209,6 +212,18 @@ impl Actor {
                 return Err(step_error(job, &error));
             }
         }
+        Ok(())
+    }
+
+    /// The engine takes an empty command as the image's own, except beside an entrypoint: so that it is really none, the image's
+    /// entrypoint is named.
+    async fn clear_command(&self, job: &Job, body: &mut ContainerCreateBody) -> Result<(), StepError> {
+        if body.entrypoint.is_some() || !body.cmd.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
+        let image = body.image.clone().unwrap_or_default();
+        let found = self.engine.image(&image).await.map_err(|error| step_error(job, &error))?;
+        body.entrypoint = Some(container::cleared_entrypoint(&found.ok_or(StepError::ImageGone)?.entrypoint));
         Ok(())
     }
 

@@ -171,7 +171,7 @@ pub fn config(input: CreateInput<'_>) -> Result<CreateRequest, CreateError> {
 }
 
 /// The engine takes an empty list as "the image's own"; one empty text is its form of "none".
-fn cleared_entrypoint(program: &[String]) -> Vec<String> {
+pub(crate) fn cleared_entrypoint(program: &[String]) -> Vec<String> {
     if program.is_empty() { vec![String::new()] } else { program.to_vec() }
 }
 

@@ -112,6 +112,8 @@ pub struct EngineVersion {
 pub struct Image {
     /// Content id.
     pub id: String,
+    /// What it starts by itself.
+    pub entrypoint: Vec<String>,
 }
 
 /// What the process of a container is doing.

@@ -29,6 +29,6 @@ mod testing;
 
 pub use engine::{DockerEngine, Engine, EngineError, LogOptions, OutputStream, PullProgress};
 pub use logs::LogLine;
-pub use plan::{Memory, Now, Plan, Step, Wanted, World, observe, plan};
+pub use plan::{Memory, Now, Plan, Step, Wanted, World, by_replica, observe, plan};
 pub use service::{NoTraffic, Options, Runtime, RuntimeError, Traffic};
 pub use soft::{ReplicaSoft, SoftState, Stats, StatsSnapshot};

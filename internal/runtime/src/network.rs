@@ -19,11 +19,15 @@ const ATTEMPTS: u32 = 8;
 /// Why a network is not here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
-    #[error("no free subnet is left in the pool {pool} for network {network:?}")]
+    #[error(
+        "no free subnet is left in the pool {pool} for network {network:?}; delete deployments, or begin a cluster with a larger ipam_pool"
+    )]
     PoolExhausted { pool: String, network: String },
     #[error("an engine network {name:?} exists that is not this cluster's; remove or rename it")]
     Foreign { name: String },
-    #[error("network {name:?} is being rebuilt with another range and is still in use")]
+    #[error(
+        "network {name:?} is to be rebuilt with another range and is still in use; it is rebuilt when the last container in it has stopped"
+    )]
     Rebuilding { name: String },
     #[error("the subnet of network {network:?} cannot be recorded: {source}")]
     Store { network: String, source: ProposeError },
@@ -132,6 +136,7 @@ impl Networks {
     pub(crate) async fn remove(
         &self,
         name: &str,
+        cluster_id: &str,
         record: Option<(Subnet, u64)>,
         needed: impl Fn() -> bool,
     ) -> Result<(), NetworkError> {
@@ -140,7 +145,12 @@ impl Networks {
         if needed() {
             return Ok(());
         }
-        self.engine.remove_network(name).await?;
+        // One of that name that is not ours is nobody's business here; by its id, as names are not unique.
+        if let Some(found) = self.engine.network(name).await?
+            && found.labels.get(label::CLUSTER_ID).is_some_and(|id| id == cluster_id)
+        {
+            self.engine.remove_network(&found.id).await?;
+        }
         let Some((subnet, version)) = record else { return Ok(()) };
         match self.store.propose(subnet::free(&subnet, version)).await {
             // Refused: it was taken anew or freed meanwhile; the next look decides.

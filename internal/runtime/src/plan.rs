@@ -20,10 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jaco_types::{
-    DeploymentSpec, NodeId, ReplaceOrder, ReplicaDesired, ReplicaId, ReplicaObserved, ServiceSpec, SpecHash, label,
+    DeploymentSpec, NodeId, ReplaceOrder, ReplicaDesired, ReplicaId, ReplicaIndex, ReplicaObserved, ServiceSpec,
+    SpecHash, label, network_name,
 };
 
-use crate::container::container_name;
+use crate::container::{container_name, joined_networks};
 use crate::engine::{Container, Health, ProcessState};
 
 pub use memory::{ImageState, Memory, Problem, Run, backoff};
@@ -79,6 +80,8 @@ pub struct World<'a> {
     pub wanted: BTreeMap<ReplicaId, Wanted<'a>>,
     /// Our cluster's containers on this node by engine id.
     pub containers: &'a BTreeMap<String, Container>,
+    /// The same by the replica they stand for: see [`by_replica`].
+    pub by_replica: BTreeMap<ReplicaId, Vec<&'a Container>>,
     /// What was remembered of each replica.
     pub memory: &'a BTreeMap<ReplicaId, Memory>,
     /// This node's committed observations.
@@ -145,7 +148,7 @@ pub struct Plan {
 /// The next step of every replica that has one.
 pub fn plan(world: &World<'_>) -> Plan {
     let mut ids: BTreeSet<ReplicaId> = world.wanted.keys().cloned().collect();
-    ids.extend(world.containers.values().filter_map(replica_of));
+    ids.extend(world.by_replica.keys().cloned());
     let mut plan = Plan::default();
     for id in ids {
         if world.busy.contains(&id) {
@@ -163,6 +166,33 @@ pub fn plan(world: &World<'_>) -> Plan {
 /// The replica a container belongs to by its label.
 pub fn replica_of(container: &Container) -> Option<ReplicaId> {
     ReplicaId::new(container.label(label::REPLICA_ID)).ok()
+}
+
+/// Whether this record is what a replica left behind here when it moved to another node: its container serves on until the replica
+/// runs there, and none is ever made for it.
+pub fn is_leaving(desired: &ReplicaDesired) -> bool {
+    match desired.index {
+        ReplicaIndex::Index(_) => desired.id.as_str().ends_with(OLD_SUFFIX),
+        ReplicaIndex::Host(_) => false,
+    }
+}
+
+/// The containers by the replica they stand for: that of their label, or what it left behind here when only that is wanted.
+pub fn by_replica<'a>(
+    wanted: &BTreeMap<ReplicaId, Wanted<'_>>,
+    containers: &'a BTreeMap<String, Container>,
+) -> BTreeMap<ReplicaId, Vec<&'a Container>> {
+    let mut found: BTreeMap<ReplicaId, Vec<&Container>> = BTreeMap::new();
+    for container in containers.values() {
+        let Some(id) = replica_of(container) else { continue };
+        let left = || {
+            let left = ReplicaId::new(format!("{id}{OLD_SUFFIX}")).ok()?;
+            wanted.get(&left).filter(|wanted| is_leaving(wanted.desired)).map(|_| left)
+        };
+        let owner = if wanted.contains_key(&id) { id } else { left().unwrap_or(id) };
+        found.entry(owner).or_default().push(container);
+    }
+    found
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,12 +213,12 @@ pub(crate) struct Split<'a> {
 }
 
 pub(crate) fn split<'a>(world: &World<'a>, id: &ReplicaId) -> Split<'a> {
-    let mine = world.containers.values().filter(|container| container.label(label::REPLICA_ID) == id.as_str());
+    let mine = world.by_replica.get(id).into_iter().flatten().copied();
     let Some(wanted) = world.wanted.get(id) else {
         return Split { current: None, others: mine.collect() };
     };
     let (mut matching, mut others): (Vec<_>, Vec<_>) =
-        mine.partition(|container| matches_spec(world, &wanted.desired.spec_hash, container));
+        mine.partition(|container| matches_spec(world, wanted, container));
     // Of several with the same spec the one under the right name goes on, then one that is up, then the newest.
     matching.sort_by_key(|c| (c.name.ends_with(OLD_SUFFIX), !c.is_up(), std::cmp::Reverse(c.created_at_ms)));
     let current = if matching.is_empty() { None } else { Some(matching.remove(0)) };
@@ -197,12 +227,21 @@ pub(crate) fn split<'a>(world: &World<'a>, id: &ReplicaId) -> Split<'a> {
     Split { current, others }
 }
 
-fn matches_spec(world: &World<'_>, hash: &SpecHash, container: &Container) -> bool {
+fn matches_spec(world: &World<'_>, wanted: &Wanted<'_>, container: &Container) -> bool {
+    let hash: &SpecHash = &wanted.desired.spec_hash;
     container.label(label::SPEC_HASH) == hash.as_str()
         && container.state != ProcessState::Dead
+        && (container.is_up() || is_connected(wanted, container))
         && container.networks.keys().all(|network| !world.wrong_networks.contains(network))
         // A namespace it shares is gone for good when the container it came from is.
         && container.shares.iter().all(|peer| world.containers.contains_key(peer))
+}
+
+/// Whether it has all the networks of its spec. Older engines take one at the creation: a daemon that ended between that and the others
+/// leaves a container behind that would start without them.
+fn is_connected(wanted: &Wanted<'_>, container: &Container) -> bool {
+    let mut joined = joined_networks(&wanted.service.container).into_keys();
+    joined.all(|key| container.networks.contains_key(&network_name(&wanted.desired.deployment, &key)))
 }
 
 /// A container that is up and must not stay so: unhealthy, or cut off from the namespace it shares.
@@ -276,10 +315,10 @@ fn tend(world: &World<'_>, wanted: &Wanted<'_>, memory: &Memory, current: &Conta
     }
 }
 
-/// A container that came up: look again when a process without a health check has been up long enough.
+/// A container that came up: look again when a process without a health check has been up long enough. A frozen one waits for its event.
 fn starting(world: &World<'_>, current: &Container) -> Next {
     match (current.health, current.started_at_ms) {
-        (None, Some(started)) => {
+        (None, Some(started)) if current.state == ProcessState::Running => {
             let up = world.now.wall_ms.saturating_sub(started);
             Next::At(world.now.mono_ms + UP_AFTER_MS.saturating_sub(up).max(10))
         }
@@ -290,7 +329,7 @@ fn starting(world: &World<'_>, current: &Container) -> Next {
 /// A container that serves: look again when its failures are forgiven.
 fn settle(world: &World<'_>, memory: &Memory) -> Next {
     match memory.running_since {
-        Some((_, since)) if memory.failures > 0 || memory.flapping(world.now) => {
+        Some((_, since)) if !memory.exhausted && (memory.failures > 0 || memory.flapping(world.now)) => {
             let served = world.now.wall_ms.saturating_sub(since);
             Next::At(world.now.mono_ms + SUSTAINED_MS.saturating_sub(served).max(10))
         }
@@ -302,7 +341,7 @@ fn settle(world: &World<'_>, memory: &Memory) -> Next {
 fn replace(world: &World<'_>, wanted: &Wanted<'_>, memory: &Memory, others: &[&Container]) -> Next {
     let id = &wanted.desired.id;
     let held = !world.caught_up || !world.may_start || memory.exhausted || !wanted.desired.waiting_on.is_empty();
-    if held || memory.image == ImageState::Pulling {
+    if held || is_leaving(wanted.desired) || memory.image == ImageState::Pulling {
         return Next::Nothing;
     }
     if let Some(at) = memory.retry_at.filter(|&at| at > world.now.mono_ms) {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use jaco_state::View;
-use jaco_types::{Hostname, Node, NodeId, NodeSchedulability, NodeState, NodeStatus};
+use jaco_types::{Hostname, Node, NodeId, NodeOperation, NodeSchedulability, NodeState, NodeStatus};
+
+use crate::facts::{Capacity, Facts, Load, Need};
 
 /// Whether a node may keep what it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,16 @@ pub(crate) enum Residence {
     Gone,
 }
 
+impl Residence {
+    /// Whether it is believed to be there: what it runs goes on running, and it can say when something has stopped.
+    pub(crate) fn is_alive(self) -> bool {
+        match self {
+            Residence::Kept | Residence::Draining => true,
+            Residence::Down | Residence::Gone => false,
+        }
+    }
+}
+
 /// A member.
 #[derive(Debug)]
 pub(crate) struct Member<'a> {
@@ -26,8 +38,18 @@ pub(crate) struct Member<'a> {
     /// It may take new replicas: ready, and not closed for them.
     pub(crate) eligible: bool,
     residence: Residence,
+    /// What has data of its own leaves it, too.
+    forced: bool,
+    capacity: Option<Capacity>,
     /// Desired replicas of all deployments, those of this pass included.
-    pub(crate) load: usize,
+    pub(crate) load: Load,
+}
+
+impl Member<'_> {
+    /// Whether it may take one replica more of this size.
+    pub(crate) fn can_take(&self, need: Need) -> bool {
+        self.eligible && self.load.fits(need, self.capacity.as_ref())
+    }
 }
 
 /// All members, in the order of their host names.
@@ -38,10 +60,16 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Reads the members out of a view; `load` has the number of desired replicas of each node that has any.
-    pub(crate) fn new(view: &'a View, load: &BTreeMap<NodeId, usize>) -> Self {
-        let mut members: Vec<Member<'a>> =
-            view.list::<Node>().map(|node| member(view, node, load.get(&node.id).copied().unwrap_or(0))).collect();
+    /// Reads the members out of a view; `load` has the desired replicas of each node that has any.
+    pub(crate) fn new(view: &'a View, load: &BTreeMap<NodeId, Load>, facts: &Facts) -> Self {
+        let mut members: Vec<Member<'a>> = view
+            .list::<Node>()
+            .map(|node| Member {
+                load: load.get(&node.id).copied().unwrap_or_default(),
+                capacity: facts.capacity.get(&node.id).copied(),
+                ..member(view, node)
+            })
+            .collect();
         members.sort_by_key(|member| (member.hostname, member.id));
         let positions = members.iter().enumerate().map(|(position, member)| (member.id, position)).collect();
         Cluster { members, positions }
@@ -73,17 +101,22 @@ impl<'a> Cluster<'a> {
         self.get(id).map_or(Residence::Gone, |member| member.residence)
     }
 
+    /// Whether an operator accepts that data is left behind on this node.
+    pub(crate) fn is_forced(&self, id: NodeId) -> bool {
+        self.get(id).is_some_and(|member| member.forced)
+    }
+
     /// Counts one replica more on a node.
-    pub(crate) fn add_load(&mut self, id: NodeId) {
+    pub(crate) fn add_load(&mut self, id: NodeId, need: Need) {
         if let Some(member) = self.member_mut(id) {
-            member.load += 1;
+            member.load.add(need);
         }
     }
 
     /// Counts one replica less on a node.
-    pub(crate) fn remove_load(&mut self, id: NodeId) {
+    pub(crate) fn remove_load(&mut self, id: NodeId, need: Need) {
         if let Some(member) = self.member_mut(id) {
-            member.load = member.load.saturating_sub(1);
+            member.load.remove(need);
         }
     }
 
@@ -92,19 +125,35 @@ impl<'a> Cluster<'a> {
     }
 }
 
-fn member<'a>(view: &'a View, node: &'a Node, load: usize) -> Member<'a> {
+fn member<'a>(view: &'a View, node: &'a Node) -> Member<'a> {
     let key = node.id.to_string();
     let state = view.get::<NodeStatus>(&key).map_or(NodeState::Joining, |status| status.state);
     let open = view.get::<NodeSchedulability>(&key).is_some_and(|record| record.schedulable);
+    let operation = view.get::<NodeOperation>(&key);
+    // One that took too long moves nothing more until an operator asks again.
+    let leaves = operation.is_some_and(|operation| !operation.timed_out);
     let residence = match state {
-        NodeState::Draining => Residence::Draining,
         NodeState::Down => Residence::Down,
+        NodeState::Draining => Residence::Draining,
         NodeState::Joining
         | NodeState::Ready
         | NodeState::IsolationUnavailable
         | NodeState::DrainTimeout
-        | NodeState::Unreachable => Residence::Kept,
+        | NodeState::Unreachable => {
+            if leaves {
+                Residence::Draining
+            } else {
+                Residence::Kept
+            }
+        }
     };
-    let eligible = open && state == NodeState::Ready;
-    Member { id: node.id, hostname: &node.hostname, eligible, residence, load }
+    Member {
+        id: node.id,
+        hostname: &node.hostname,
+        eligible: open && state == NodeState::Ready && operation.is_none(),
+        residence,
+        forced: leaves && operation.is_some_and(|operation| operation.force),
+        capacity: None,
+        load: Load::default(),
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jaco_types::{DependencyCondition, DeploymentSpec, NetworkMode, ReplicaState, ServiceName, ServiceSpec};
 
-use crate::service::ServicePlan;
+use crate::service::{PlannedReplica, ServicePlan};
 
 /// Services whose container this one shares something with: it runs on the same node as they do.
 pub(crate) fn companions(service: &ServiceSpec) -> BTreeSet<ServiceName> {
@@ -52,7 +52,7 @@ pub(crate) fn planning_order(spec: &DeploymentSpec) -> Vec<&ServiceName> {
 
 /// The dependencies of a service that are not there yet, in the order of their names.
 ///
-/// A dependency is met by one replica of the current revision, on any node, in the state asked for. One that wants no replica at all
+/// A dependency is met by one replica of the current revision, on any node that is not lost, in the state asked for. One that wants no replica at all
 /// never blocks: waiting for it could not end.
 pub(crate) fn unmet(
     spec: &DeploymentSpec,
@@ -64,7 +64,8 @@ pub(crate) fn unmet(
         let Some(target) = spec.services.get(name) else { continue };
         let wants_none = target.replicas == 0 && target.placement != jaco_types::Placement::Global;
         let met = planned.get(name).is_some_and(|plan| {
-            plan.replicas.iter().any(|replica| replica.is_current && reached(replica.state, dependency.condition))
+            let is_there = |replica: &&PlannedReplica<'_>| replica.is_current && !replica.node_lost;
+            plan.replicas.iter().filter(is_there).any(|replica| reached(replica.state, dependency.condition))
         });
         if !wants_none && !met {
             names.push(name.clone());

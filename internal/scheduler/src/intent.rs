@@ -5,16 +5,22 @@
 //! so of two simultaneous operations that exclude each other one is refused at apply; it is then to be computed anew from a view
 //! that has reached the refusal's index, which gives the refusal its name.
 
+mod access;
 mod apply;
 mod claims;
 mod delete;
 mod init;
+mod membership;
 mod resolved;
 mod rollback;
 
+pub use access::{Founding, NewToken, found, issue_token, revoke_token};
 pub use apply::{Applied, ApplyRequest, apply};
 pub use delete::{Deleted, delete};
 pub use init::init;
+pub use membership::{
+    Admission, Joining, MAX_JOIN_TOKEN_LIFE, admit, bury, find_node, issue_join_token, join, operate, uncordon,
+};
 pub use rollback::{RolledBack, rollback};
 
 use jaco_state::View;

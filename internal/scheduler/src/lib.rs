@@ -12,12 +12,18 @@
 //! - replica ids are unique, and a service that counts its replicas has the indexes `0..n`;
 //! - a replica stays on its node while that node may keep it;
 //! - a changed spec takes away at most one running replica of a service at a time;
-//! - an unchanged spec never leads to a new generation on the same node.
+//! - an unchanged spec never leads to a new generation on the same node;
+//! - a replica that can have two containers at a time serves where it is until it runs where it goes: meanwhile what it leaves is a
+//!   desired replica of its own under the id `<id>.old`. Any other is gone from a node that is alive before it is desired elsewhere;
+//! - an exclusive replica is desired on a node only together with its slot ([`exclusive`]).
 
 mod cluster;
 mod deployment;
+pub mod exclusive;
+mod facts;
 mod gate;
 pub mod intent;
+mod liveness;
 mod order;
 mod placement;
 mod plan;
@@ -25,5 +31,9 @@ mod service;
 mod status;
 #[cfg(test)]
 mod tests;
+mod voters;
 
+pub use facts::{Capacity, Facts, LeaseTerms, Leases};
+pub use liveness::{RECONNECT, Sessions, UNREACHABLE_AFTER, judge};
 pub use plan::{Plan, Planner, plan};
+pub use voters::{Member, MembershipStep, Suffrage, membership_step, voters_for};

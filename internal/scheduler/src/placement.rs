@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jaco_types::{Hostname, NodeId, Placement, ServiceSpec};
 
 use crate::cluster::Cluster;
+use crate::facts::Need;
 
 /// Nodes were missing for replicas of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +18,21 @@ pub(crate) struct Shortage {
     pub(crate) missing: String,
 }
 
+/// What would level a service out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Levelling {
+    /// Nothing: its nodes differ by one replica at most.
+    Even,
+    /// No node with fewer replicas can take one.
+    Full,
+    /// A replica from one node to another.
+    Move { from: NodeId, to: NodeId },
+}
+
 /// Places the replicas of one service in one planning pass.
 pub(crate) struct Placer<'a> {
     mode: &'a Placement,
+    need: Need,
     /// Replicas of this service by node.
     counts: BTreeMap<NodeId, usize>,
     /// Eligible nodes by (replicas of this service, load, position), kept in step with `counts` for `spread`.
@@ -38,32 +51,52 @@ impl<'a> Placer<'a> {
                 .eligible()
                 .filter_map(|member| {
                     let position = cluster.position(member.id)?;
-                    Some((counts.get(&member.id).copied().unwrap_or(0), member.load, position))
+                    Some((counts.get(&member.id).copied().unwrap_or(0), member.load.replicas, position))
                 })
                 .collect(),
             Placement::Pack | Placement::Hosts(_) | Placement::Global => BTreeSet::new(),
         };
-        Placer { mode: &service.placement, counts, spread }
+        Placer { mode: &service.placement, need: Need::of(service), counts, spread }
     }
 
-    /// Chooses a node for the replica of this number, among `allowed` where that is given, and counts it there.
+    /// Chooses a node for the replica of this number, among those that `is_allowed`, and counts it there.
     pub(crate) fn place(
         &mut self,
         cluster: &mut Cluster<'_>,
         number: u32,
-        allowed: Option<&BTreeSet<NodeId>>,
+        is_allowed: impl Fn(NodeId) -> bool,
     ) -> Option<NodeId> {
-        let is_allowed = |node: NodeId| allowed.is_none_or(|nodes| nodes.contains(&node));
+        let need = self.need;
+        let can_take = |node: NodeId| is_allowed(node) && cluster.get(node).is_some_and(|member| member.can_take(need));
         let node = match self.mode {
-            Placement::Spread => self.least_of_service(cluster, is_allowed)?,
-            Placement::Pack => self.fullest(cluster, is_allowed)?,
-            Placement::Hosts(hosts) => self.listed(cluster, hosts, number, is_allowed)?,
+            Placement::Spread => self.least_of_service(cluster, can_take)?,
+            Placement::Pack => self.fullest(cluster, can_take)?,
+            Placement::Hosts(hosts) => self.listed(cluster, hosts, number, can_take)?,
             // A global replica is bound to its node by its id and never placed.
             Placement::Global => return None,
         };
         *self.counts.entry(node).or_insert(0) += 1;
-        cluster.add_load(node);
+        cluster.add_load(node, need);
         Some(node)
+    }
+
+    /// The move that brings the eligible nodes closer together, when two of them differ by two replicas or more: from the fullest
+    /// (the more loaded, then the last by host name) to the emptiest that can take.
+    pub(crate) fn levelling(&self, cluster: &Cluster<'_>) -> Levelling {
+        let count = |node: NodeId| self.counts.get(&node).copied().unwrap_or(0);
+        let fullest = cluster
+            .eligible()
+            .max_by_key(|member| (count(member.id), member.load.replicas, cluster.position(member.id)));
+        let Some(from) = fullest.map(|member| member.id) else { return Levelling::Even };
+        let emptier = || cluster.eligible().filter(|member| count(member.id) + 2 <= count(from));
+        let to = emptier()
+            .filter(|member| member.can_take(self.need))
+            .min_by_key(|member| (count(member.id), member.load.replicas));
+        match to {
+            Some(to) => Levelling::Move { from, to: to.id },
+            None if emptier().next().is_some() => Levelling::Full,
+            None => Levelling::Even,
+        }
     }
 
     /// The node with the fewest replicas of the service; then the least loaded; then by host name.
@@ -83,7 +116,7 @@ impl<'a> Placer<'a> {
         // `min_by_key` keeps the first of equals, and members come in the order of their host names.
         let best = candidates.min_by_key(|member| match self.counts.get(&member.id) {
             Some(count) if *count > 0 => (0, usize::MAX - count),
-            Some(_) | None => (1, member.load),
+            Some(_) | None => (1, member.load.replicas),
         });
         best.map(|member| member.id)
     }

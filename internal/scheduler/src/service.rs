@@ -1,21 +1,30 @@
 //! The replicas of one service: which there should be, where, with which settings, and which of them changes now.
 
+mod companion;
+mod moves;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jaco_state::View;
 use jaco_types::{
-    Deployment, ErrorCode, NodeId, Placement, ReplaceOrder, ReplicaDesired, ReplicaId, ReplicaIndex, ReplicaObserved,
-    ReplicaState, Reschedule, ServiceName, ServiceSpec, SpecHash,
+    Deployment, ErrorCode, ExclusiveSlot, NodeId, Placement, ReplaceOrder, ReplicaDesired, ReplicaId, ReplicaIndex,
+    ReplicaObserved, ReplicaState, ServiceName, ServiceSpec, SpecHash,
 };
 
+use self::companion::Bonds;
 use crate::cluster::{Cluster, Residence};
+use crate::exclusive;
+use crate::facts::{Facts, Need};
 use crate::order::replace_order;
 use crate::placement::{self, Placer, Shortage};
+use crate::plan::need_of;
 
 /// What the planning of a service starts from.
 pub(crate) struct ServiceInput<'a, 'p> {
     pub(crate) view: &'a View,
+    pub(crate) facts: &'a Facts,
     pub(crate) deployment: &'a Deployment,
     pub(crate) name: &'a ServiceName,
     pub(crate) spec: &'a ServiceSpec,
@@ -23,6 +32,8 @@ pub(crate) struct ServiceInput<'a, 'p> {
     pub(crate) unmet: Vec<ServiceName>,
     /// Plans of the services it must share a node with.
     pub(crate) companions: Vec<&'p ServicePlan<'a>>,
+    /// Another service must share a node with this one.
+    pub(crate) is_followed: bool,
 }
 
 /// What becomes of a service in this pass.
@@ -34,8 +45,15 @@ pub(crate) struct ServicePlan<'a> {
     pub(crate) obstacle: Option<Obstacle>,
     /// Dependencies for which a change of a running replica is held back.
     pub(crate) held_for: Vec<ServiceName>,
-    /// Replicas of an earlier placement mode still serve until those of the new one run.
+    /// Something has to go before the service is as it should be: replicas of an earlier placement mode or node that still serve, or a
+    /// container that must be gone before its successor may be made.
     pub(crate) leftovers: bool,
+    /// Replicas it wants; `None` for a global one.
+    pub(crate) wanted: Option<u32>,
+    /// Its nodes differ by more than they should, and none can take what would level them.
+    pub(crate) uneven: bool,
+    /// When a lease that it waits for will have ended.
+    pub(crate) again_at: Option<Duration>,
 }
 
 /// A replica after the pass, with what is known of it.
@@ -46,7 +64,8 @@ pub(crate) struct PlannedReplica<'a> {
     pub(crate) is_current: bool,
     /// Nothing about it is left to change.
     pub(crate) is_settled: bool,
-    pub(crate) node_down: bool,
+    /// Its node is silent for so long, or no member any more, that nothing is known of it.
+    pub(crate) node_lost: bool,
     /// Its state, when that was observed of the record's generation.
     pub(crate) state: Option<ReplicaState>,
     /// The code of that state, when it was observed in the record's attempt.
@@ -58,10 +77,22 @@ pub(crate) struct PlannedReplica<'a> {
 /// A change of a desired replica.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Stores a record; `placed` is the node that was chosen for it in this pass.
-    Put { record: Box<ReplicaDesired>, placed: Option<NodeId> },
+    /// Stores a record.
+    Put(Box<Put>),
     /// Removes a record.
     Delete { id: ReplicaId },
+}
+
+/// A record to be stored, with what must be stored together with it.
+#[derive(Debug)]
+pub(crate) struct Put {
+    pub(crate) record: ReplicaDesired,
+    /// The node that was chosen for it in this pass.
+    pub(crate) placed: Option<NodeId>,
+    /// What goes on serving on the node it leaves.
+    pub(crate) leaving: Option<ReplicaDesired>,
+    /// The right to run it, when that passes to its node.
+    pub(crate) slot: Option<ExclusiveSlot>,
 }
 
 /// Why a replica that should exist cannot.
@@ -111,26 +142,40 @@ pub(crate) fn plan_service<'a>(
     cluster: &mut Cluster<'a>,
     existing: &[&'a ReplicaDesired],
 ) -> ServicePlan<'a> {
+    let wanted = match input.spec.placement {
+        Placement::Global => None,
+        Placement::Spread | Placement::Pack | Placement::Hosts(_) => Some(input.spec.replicas),
+    };
     let mut planner = Planner {
         input,
         hash: input.spec.hash(),
         order: replace_order(input.spec),
+        need: Need::of(input.spec),
+        bonds: Bonds::new(&input.companions),
         plan: ServicePlan {
             replicas: Vec::new(),
             changes: Vec::new(),
             obstacle: None,
             held_for: Vec::new(),
             leftovers: false,
+            wanted,
+            uneven: false,
+            again_at: None,
         },
+        held: 0,
+        departing: BTreeSet::new(),
     };
-    let (slots, surplus) = planner.slots(cluster, existing);
+    let (leaving, existing): (Vec<_>, Vec<_>) = existing.iter().copied().partition(|record| moves::is_leaving(record));
+    let (slots, surplus) = planner.slots(cluster, &existing);
     planner.drop_surplus(cluster, &slots, surplus);
+    planner.end_departures(cluster, &slots, leaving);
     let kept =
         slots.iter().filter_map(|slot| slot.seat.as_ref()).filter(|seat| seat.stays).map(|seat| seat.record.node);
     let mut placer = Placer::new(input.spec, cluster, kept);
     let created = planner.create_missing(cluster, &mut placer, &slots);
     let replaced = planner.choose_replacements(&slots, !created.is_empty());
-    let mut unplaced = slots.iter().filter(|slot| slot.seat.is_none()).count() - created.len();
+    let levelled = planner.level(cluster, &placer, &slots, created.is_empty() && replaced.is_empty());
+    let mut unplaced = slots.iter().filter(|slot| slot.seat.is_none()).count() - created.len() - planner.held;
     for (position, slot) in slots.into_iter().enumerate() {
         match (&slot.seat, created.get(&position)) {
             (None, Some(node)) => planner.create(cluster, &slot, *node),
@@ -138,7 +183,13 @@ pub(crate) fn plan_service<'a>(
             (Some(seat), _) if replaced.contains(&position) => {
                 unplaced += usize::from(!planner.replace(cluster, &mut placer, &slot, seat));
             }
-            (Some(seat), _) => planner.refresh(cluster, seat),
+            (Some(seat), _) => match levelled {
+                Some((moved, node)) if moved == position => {
+                    cluster.add_load(node, planner.need);
+                    planner.depart(cluster, seat, node);
+                }
+                Some(_) | None => planner.refresh(cluster, seat),
+            },
         }
     }
     let nowhere_to_run = input.spec.placement == Placement::Global && planner.plan.replicas.is_empty();
@@ -153,13 +204,19 @@ struct Planner<'a, 'i, 'p> {
     input: &'i ServiceInput<'a, 'p>,
     hash: SpecHash,
     order: ReplaceOrder,
+    need: Need,
+    bonds: Bonds,
     plan: ServicePlan<'a>,
+    /// Empty slots that have to wait until what was there before is gone.
+    held: usize,
+    /// Numbers of the replicas that still serve where they leave.
+    departing: BTreeSet<u32>,
 }
 
 impl<'a> Planner<'a, '_, '_> {
     /// The slots there should be, with the replicas that fill them, and the replicas that fill none.
     fn slots(
-        &self,
+        &mut self,
         cluster: &Cluster<'a>,
         existing: &[&'a ReplicaDesired],
     ) -> (Vec<Slot<'a>>, Vec<&'a ReplicaDesired>) {
@@ -209,10 +266,10 @@ impl<'a> Planner<'a, '_, '_> {
         slots
     }
 
-    fn seat(&self, cluster: &Cluster<'a>, number: u32, record: &'a ReplicaDesired) -> Seat<'a> {
+    fn seat(&mut self, cluster: &Cluster<'a>, number: u32, record: &'a ReplicaDesired) -> Seat<'a> {
         let residence = cluster.residence(record.node);
         let observed = observed(self.input.view, record);
-        let present = matches!(residence, Residence::Kept | Residence::Draining);
+        let present = residence.is_alive();
         Seat {
             record,
             observed,
@@ -220,51 +277,6 @@ impl<'a> Planner<'a, '_, '_> {
             stays: self.may_stay(cluster, residence, number, record),
             available: present && observed.is_some_and(|observed| observed.state == ReplicaState::Running),
         }
-    }
-
-    /// Whether a replica stays on its node. What has data of its own stays with it unless the manifest allows the move; an exclusive
-    /// replica may leave a silent node only once that one's lease has ended, which this planner does not know.
-    fn may_stay(&self, cluster: &Cluster<'a>, residence: Residence, number: u32, record: &ReplicaDesired) -> bool {
-        let spec = self.input.spec;
-        let node_keeps_it = match residence {
-            Residence::Kept | Residence::Draining => true,
-            Residence::Gone => false,
-            Residence::Down => {
-                spec.exclusive
-                    || match spec.reschedule {
-                        Reschedule::Always => false,
-                        Reschedule::Never => true,
-                        Reschedule::Auto => spec.is_stateful(),
-                    }
-            }
-        };
-        let mode_allows_it = match &spec.placement {
-            Placement::Hosts(hosts) => {
-                cluster.get(record.node).is_some_and(|member| hosts.iter().any(|host| host == member.hostname))
-            }
-            Placement::Spread | Placement::Pack => {
-                self.allowed_nodes(number).is_none_or(|nodes| nodes.contains(&record.node))
-            }
-            Placement::Global => true,
-        };
-        node_keeps_it && mode_allows_it
-    }
-
-    /// The nodes on which the replica of this number finds the containers it shares something with; `None` when it shares nothing.
-    fn allowed_nodes(&self, number: u32) -> Option<BTreeSet<NodeId>> {
-        let mut allowed: Option<BTreeSet<NodeId>> = None;
-        for companion in self.input.companions.iter().filter(|companion| !companion.replicas.is_empty()) {
-            let numbered =
-                companion.replicas.iter().all(|replica| matches!(replica.record.index, ReplicaIndex::Index(_)));
-            let nodes: BTreeSet<NodeId> = if numbered {
-                let position = usize::try_from(number).unwrap_or(usize::MAX) % companion.replicas.len();
-                companion.replicas.get(position).map(|replica| replica.record.node).into_iter().collect()
-            } else {
-                companion.replicas.iter().map(|replica| replica.record.node).collect()
-            };
-            allowed = Some(allowed.map_or(nodes.clone(), |before| before.intersection(&nodes).copied().collect()));
-        }
-        allowed
     }
 
     /// Removes replicas beyond the wanted number. Those of another placement mode have other ids: where old and new can run side by
@@ -279,8 +291,7 @@ impl<'a> Planner<'a, '_, '_> {
                 ReplicaIndex::Host(_) => is_global,
             };
             if same_mode || replaced || self.order == ReplaceOrder::StopFirst {
-                self.plan.changes.push(Change::Delete { id: record.id.clone() });
-                cluster.remove_load(record.node);
+                self.delete(cluster, record);
             } else {
                 self.plan.leftovers = true;
             }
@@ -300,29 +311,47 @@ impl<'a> Planner<'a, '_, '_> {
                 self.plan.obstacle.get_or_insert(Obstacle::NameTaken(slot.id.clone()));
                 continue;
             }
+            let owner = self.preferred_owner(cluster, &slot.id);
             let node = match slot.pinned {
                 Some(node) => {
-                    cluster.add_load(node);
+                    cluster.add_load(node, self.need);
                     Some(node)
                 }
-                None => placer.place(cluster, slot.number, self.allowed_nodes(slot.number).as_ref()),
+                None => placer.place(cluster, slot.number, |node| self.may_go_to(owner, slot, node)),
             };
-            if let Some(node) = node {
+            let Some(node) = node else { continue };
+            if self.must_wait(cluster, &slot.id, node) {
+                cluster.remove_load(node, self.need);
+                self.held += 1;
+                self.plan.leftovers = true;
+            } else {
                 created.insert(position, node);
             }
         }
         created
     }
 
-    /// The slots whose replica is replaced in this pass: those that serve nothing anyway at once; one that serves only while all
-    /// others serve, and only when its replacement could start.
+    /// The slots whose replica is replaced in this pass: those that serve nothing anyway at once, and those that only go elsewhere and
+    /// serve until they run there; one that serves and must stop for it only while all others serve, and only when its replacement
+    /// could start.
     fn choose_replacements(&mut self, slots: &[Slot<'a>], some_start: bool) -> BTreeSet<usize> {
         let seats = || slots.iter().enumerate().filter_map(|(position, slot)| Some((position, slot.seat.as_ref()?)));
-        let mut chosen: BTreeSet<usize> =
-            seats().filter(|(_, seat)| seat.outdated() && !seat.available).map(|(position, _)| position).collect();
-        let all_serve = !some_start && seats().all(|(_, seat)| seat.available);
-        if let Some((next, _)) = seats().find(|(_, seat)| seat.outdated() && seat.available) {
-            if !self.input.unmet.is_empty() {
+        // What it left has just ended; it moves on when that is gone.
+        let arrived = |position: usize| slots.get(position).is_some_and(|slot| self.departing.contains(&slot.number));
+        let can_start = self.input.unmet.is_empty();
+        let disturbs_nobody = |seat: &Seat<'_>| {
+            !seat.available || (can_start && seat.same_spec && self.order == ReplaceOrder::StartFirst)
+        };
+        let mut chosen: BTreeSet<usize> = seats()
+            .filter(|(_, seat)| seat.outdated() && disturbs_nobody(seat))
+            .filter(|(position, seat)| !(seat.available && arrived(*position)))
+            .map(|(position, _)| position)
+            .collect();
+        let all_serve = !some_start && self.held == 0 && seats().all(|(_, seat)| seat.available);
+        if let Some((next, _)) =
+            seats().find(|(position, seat)| seat.outdated() && !disturbs_nobody(seat) && !arrived(*position))
+        {
+            if !can_start {
                 self.plan.held_for = self.input.unmet.clone();
             } else if all_serve {
                 chosen.insert(next);
@@ -350,7 +379,7 @@ impl<'a> Planner<'a, '_, '_> {
             order: self.order,
             waiting_on: self.input.unmet.clone(),
         };
-        self.put(cluster, record, Some(node), true);
+        self.put(cluster, Put { record, placed: Some(node), leaving: None, slot: None }, true);
     }
 
     /// Gives a replica its new settings, and a new node where it needs one; `false` when there is none and it is left as it is.
@@ -361,19 +390,25 @@ impl<'a> Planner<'a, '_, '_> {
         slot: &Slot<'a>,
         seat: &Seat<'a>,
     ) -> bool {
-        let mut node = seat.record.node;
-        let mut placed = None;
-        if !seat.stays {
-            placed = placer.place(cluster, slot.number, self.allowed_nodes(slot.number).as_ref());
-            let Some(chosen) = placed else {
-                self.refresh(cluster, seat);
-                return false;
-            };
-            cluster.remove_load(node);
-            node = chosen;
+        if seat.stays {
+            let record = self.renewed(cluster, seat, seat.record.node);
+            self.put(cluster, Put { record, placed: None, leaving: None, slot: None }, true);
+            return true;
         }
+        let owner = self.preferred_owner(cluster, &slot.id);
+        let placed = placer.place(cluster, slot.number, |node| self.may_go_to(owner, slot, node));
+        let Some(node) = placed else {
+            self.refresh(cluster, seat);
+            return false;
+        };
+        self.depart(cluster, seat, node);
+        true
+    }
+
+    /// A replica's record with the settings of the active revision, on this node.
+    fn renewed(&self, cluster: &Cluster<'a>, seat: &Seat<'a>, node: NodeId) -> ReplicaDesired {
         let hostname = cluster.get(node).map_or_else(|| seat.record.hostname.clone(), |member| member.hostname.clone());
-        let record = ReplicaDesired {
+        ReplicaDesired {
             node,
             hostname,
             revision: self.input.deployment.active_revision,
@@ -383,9 +418,7 @@ impl<'a> Planner<'a, '_, '_> {
             order: self.order,
             waiting_on: self.input.unmet.clone(),
             ..seat.record.clone()
-        };
-        self.put(cluster, record, placed, true);
-        true
+        }
     }
 
     /// Keeps a replica's container. One whose spec is the active one's moves on to its revision and attempt.
@@ -405,10 +438,10 @@ impl<'a> Planner<'a, '_, '_> {
             waiting_on: self.gate_of(seat),
             ..seat.record.clone()
         };
-        if record == *seat.record {
+        if record == *seat.record && self.slot_of(&record).is_none() {
             self.plan.replicas.push(self.planned(cluster, Cow::Borrowed(seat.record), seat.stays));
         } else {
-            self.put(cluster, record, None, seat.stays);
+            self.put(cluster, Put { record, placed: None, leaving: None, slot: None }, seat.stays);
         }
     }
 
@@ -421,9 +454,16 @@ impl<'a> Planner<'a, '_, '_> {
         if runs || (seat.record.waiting_on.is_empty() && !new_attempt) { Vec::new() } else { self.input.unmet.clone() }
     }
 
-    fn put(&mut self, cluster: &Cluster<'a>, record: ReplicaDesired, placed: Option<NodeId>, settled: bool) {
-        self.plan.changes.push(Change::Put { record: Box::new(record.clone()), placed });
-        self.plan.replicas.push(self.planned(cluster, Cow::Owned(record), settled));
+    fn put(&mut self, cluster: &Cluster<'a>, mut put: Put, settled: bool) {
+        put.slot = self.slot_of(&put.record);
+        let planned = self.planned(cluster, Cow::Owned(put.record.clone()), settled);
+        self.plan.changes.push(Change::Put(Box::new(put)));
+        self.plan.replicas.push(planned);
+    }
+
+    fn delete(&mut self, cluster: &mut Cluster<'a>, record: &ReplicaDesired) {
+        self.plan.changes.push(Change::Delete { id: record.id.clone() });
+        cluster.remove_load(record.node, need_of(self.input.view, record));
     }
 
     fn planned(&self, cluster: &Cluster<'a>, record: Cow<'a, ReplicaDesired>, is_settled: bool) -> PlannedReplica<'a> {
@@ -432,7 +472,7 @@ impl<'a> Planner<'a, '_, '_> {
         PlannedReplica {
             is_current: record.revision == self.input.deployment.active_revision && record.spec_hash == self.hash,
             is_settled,
-            node_down: cluster.residence(record.node) == Residence::Down,
+            node_lost: !cluster.residence(record.node).is_alive(),
             state: observed.map(|observed| observed.state),
             code: observed.filter(|_| is_fresh).and_then(|observed| observed.code),
             is_fresh,

@@ -37,7 +37,7 @@ fn details<'t>(facts: impl IntoIterator<Item = (&'t str, &'t str)>) -> BTreeMap<
 }
 
 fn runs(replica: &PlannedReplica<'_>) -> bool {
-    replica.is_current && replica.is_settled && !replica.node_down && replica.state == Some(ReplicaState::Running)
+    replica.is_current && replica.is_settled && !replica.node_lost && replica.state == Some(ReplicaState::Running)
 }
 
 fn obstacle_details(service: &ServiceName, obstacle: &Obstacle) -> BTreeMap<String, String> {
@@ -72,7 +72,7 @@ fn first_replica(
 }
 
 fn failure(replica: &PlannedReplica<'_>) -> Option<&'static str> {
-    if replica.node_down {
+    if replica.node_lost {
         return Some(ErrorCode::NodeDown.as_str());
     }
     match replica.state.filter(|_| replica.is_fresh)? {

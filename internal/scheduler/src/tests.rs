@@ -1,7 +1,10 @@
 //! Tests against the real transaction logic: plans are committed to a [`LocalStore`], and nodes are played by [`World`].
 
+mod exclusive;
 mod gates;
 mod intents;
+mod moves;
+mod nodes;
 mod placement;
 mod property;
 mod replicas;
@@ -19,7 +22,7 @@ use jaco_state::{Clock, Commit, LocalStore, ProposeError, Store, Transaction, Vi
 use jaco_types::*;
 
 use crate::intent::{self, Applied, ApplyRequest};
-use crate::{Plan, Planner, plan};
+use crate::{Facts, Plan, Planner, plan};
 
 const TERM: u64 = 1;
 
@@ -112,16 +115,21 @@ fn spec<const N: usize>(name: &str, services: [(&str, ServiceSpec); N]) -> Deplo
 }
 
 /// A cluster whose nodes do what the test says.
-struct World {
+pub(crate) struct World {
     store: LocalStore,
     /// Sees every view that is planned, and must find what a planner that knows nothing finds.
     planner: RefCell<Planner>,
+    facts: RefCell<Facts>,
 }
 
 impl World {
     /// A cluster with these nodes, all ready.
-    fn new(nodes: &[&str]) -> Self {
-        let world = World { store: LocalStore::new(Arc::new(CountingClock::default())), planner: RefCell::default() };
+    pub(crate) fn new(nodes: &[&str]) -> Self {
+        let world = World {
+            store: LocalStore::new(Arc::new(CountingClock::default())),
+            planner: RefCell::default(),
+            facts: RefCell::default(),
+        };
         for (number, name) in nodes.iter().enumerate() {
             if number == 0 {
                 let init = intent::init(&world.view(), cluster_meta(), node(name), "local").unwrap();
@@ -132,7 +140,7 @@ impl World {
         world
     }
 
-    fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         self.store.view()
     }
 
@@ -184,8 +192,9 @@ impl World {
 
     fn plan(&self) -> Plan {
         let view = self.view();
-        let planned = plan(&view, TERM);
-        assert_eq!(self.planner.borrow_mut().plan(&view, TERM), planned);
+        let facts = self.facts.borrow();
+        let planned = plan(&view, TERM, &facts);
+        assert_eq!(self.planner.borrow_mut().plan_with(&view, TERM, &facts), planned);
         planned
     }
 
@@ -209,11 +218,45 @@ impl World {
         self.commit(transaction).unwrap();
     }
 
-    /// Brings up every replica that may start and is not up.
+    fn is_alive(view: &View, node: NodeId) -> bool {
+        view.get::<NodeStatus>(&node.to_string()).is_some_and(|status| match status.state {
+            NodeState::Down | NodeState::Unreachable => false,
+            NodeState::Joining
+            | NodeState::Ready
+            | NodeState::IsolationUnavailable
+            | NodeState::DrainTimeout
+            | NodeState::Draining => true,
+        })
+    }
+
+    /// Nodes that are there forget what they need not run any more, and say that it is gone.
+    fn stop_all(&self) -> bool {
+        let view = self.view();
+        let runs = |id: &ReplicaId, node: NodeId| {
+            view.get::<ReplicaDesired>(id.as_str()).is_some_and(|desired| desired.node == node)
+        };
+        let mut transaction = Transaction::new("node");
+        let observed = view.list::<ReplicaObserved>();
+        for gone in observed.filter(|gone| !runs(&gone.id, gone.node) && World::is_alive(&view, gone.node)) {
+            transaction.delete::<ReplicaObserved>(gone.id.as_str());
+        }
+        let slots = view.list::<ExclusiveSlot>().filter(|slot| !slot.released);
+        for slot in slots.filter(|slot| !runs(&slot.replica, slot.owner) && World::is_alive(&view, slot.owner)) {
+            transaction.put(ExclusiveSlot { released: true, ..slot.clone() });
+        }
+        let any = !transaction.is_empty();
+        if any {
+            self.commit(transaction).unwrap();
+        }
+        any
+    }
+
+    /// Brings up every replica that may start and is not up, on nodes that are there; what is to stop has stopped.
     fn start_all(&self) -> bool {
+        let stopped = self.stop_all();
         let view = self.view();
         let mut started = Vec::new();
-        for desired in view.list::<ReplicaDesired>() {
+        for desired in view.list::<ReplicaDesired>().filter(|desired| World::is_alive(&view, desired.node)) {
             let observed = view.get::<ReplicaObserved>(desired.id.as_str());
             let current =
                 observed.filter(|observed| observed.generation == desired.generation && observed.node == desired.node);
@@ -229,7 +272,7 @@ impl World {
             }
             self.commit(transaction).unwrap();
         }
-        !started.is_empty()
+        stopped || !started.is_empty()
     }
 
     /// Plans and starts until nothing changes any more.
@@ -287,7 +330,7 @@ fn cluster_meta() -> ClusterMeta {
     }
 }
 
-fn node(name: &str) -> Node {
+pub(crate) fn node(name: &str) -> Node {
     Node {
         id: node_id(name),
         hostname: host(name),

@@ -158,7 +158,10 @@ impl Engine for DockerEngine {
         async move {
             let docker = self.client().await?;
             let found = self.bounded("inspect image", SHORT, docker.inspect_image(reference)).await;
-            present(found.map(|image| Image { id: image.id.unwrap_or_default() }))
+            present(found.map(|image| Image {
+                id: image.id.unwrap_or_default(),
+                entrypoint: image.config.and_then(|config| config.entrypoint).unwrap_or_default(),
+            }))
         }
         .boxed()
     }

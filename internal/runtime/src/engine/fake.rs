@@ -45,6 +45,12 @@ pub struct State {
     pub pulled: Vec<String>,
     /// Health of containers with a health check when they start.
     pub health_at_start: Option<Health>,
+    /// It answers to filters with everything it has.
+    pub ignores_filters: bool,
+    /// Names of containers whose description nobody can read.
+    pub unreadable: Vec<String>,
+    /// How long a start takes.
+    pub start_takes: Duration,
     /// The engine does not answer.
     pub down: bool,
     /// Calls that changed something, in words.
@@ -232,7 +238,7 @@ impl Engine for FakeEngine {
     fn image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Image>, EngineError>> {
         ready(self.answer(|state, _| {
             let found = state.images.iter().find(|image| *image == reference);
-            Ok(found.map(|image| Image { id: image.clone() }))
+            Ok(found.map(|image| Image { id: image.clone(), entrypoint: Vec::new() }))
         }))
     }
 
@@ -269,7 +275,14 @@ impl Engine for FakeEngine {
         if started.is_ok() {
             self.tell(container, "start");
         }
-        ready(started)
+        let takes = self.state().start_takes;
+        async move {
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
+            started
+        }
+        .boxed()
     }
 
     fn stop<'a>(&'a self, container: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), EngineError>> {
@@ -330,12 +343,18 @@ impl Engine for FakeEngine {
     }
 
     fn inspect<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<Option<Container>, EngineError>> {
-        ready(self.answer(|state, _| Ok(state.find(container).ok().cloned())))
+        ready(self.answer(|state, _| match state.find(container).ok().cloned() {
+            Some(found) if state.unreadable.contains(&found.name) => {
+                Err(EngineError::Invalid { operation: "inspect".to_owned(), reason: "nonsense".to_owned() })
+            }
+            found => Ok(found),
+        }))
     }
 
     fn list<'a>(&'a self, label: &'a str, value: &'a str) -> BoxFuture<'a, Result<Vec<String>, EngineError>> {
         ready(self.answer(|state, _| {
-            let found = state.containers.values().filter(|container| container.label(label) == value);
+            let all = state.ignores_filters;
+            let found = state.containers.values().filter(|container| all || container.label(label) == value);
             Ok(found.map(|container| container.id.clone()).collect())
         }))
     }

@@ -113,7 +113,7 @@ pub struct Memory {
     /// The last ten states.
     pub history: Vec<StateChange>,
     /// Failures before the last one was counted, and when: taken back when it was the engine's doing.
-    undo: Option<(u64, u32)>,
+    pub(super) undo: Option<(u64, u32)>,
 }
 
 impl Memory {
@@ -201,6 +201,10 @@ impl Memory {
     }
 
     fn note_serving(&mut self, container: &Container, run: Run, now: Now) {
+        // The unhealthy episode is over: the next one of this run, or its end, is another failure.
+        if self.judged.as_ref() == Some(&run) {
+            self.judged = None;
+        }
         let since = match (&self.running_since, container.health) {
             (Some((known, since)), _) if *known == run => *since,
             (_, None) => container.started_at_ms.unwrap_or(now.wall_ms),

@@ -14,7 +14,10 @@ pub fn is_serving(container: &Container, now: Now) -> bool {
         && match container.health {
             Some(Health::Healthy) => true,
             Some(Health::Starting | Health::Unhealthy) => false,
-            None => container.started_at_ms.is_some_and(|started| started + UP_AFTER_MS <= now.wall_ms),
+            // A start in the future means that the clock was set back since: it is up for longer than can be told.
+            None => container.started_at_ms.is_some_and(|started| {
+                started.saturating_add(UP_AFTER_MS) <= now.wall_ms || started > now.wall_ms.saturating_add(UP_AFTER_MS)
+            }),
         }
 }
 

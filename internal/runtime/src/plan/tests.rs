@@ -85,6 +85,7 @@ impl Sim {
             may_start: true,
             reporting: false,
             wanted: BTreeMap::new(),
+            by_replica: BTreeMap::new(),
             containers: &self.containers,
             memory: &BTreeMap::new(),
             committed: self.committed.iter().map(|observed| (id(), observed)).collect(),
@@ -93,6 +94,7 @@ impl Sim {
         };
         if let Some((desired, service)) = &self.wanted {
             world.wanted.insert(id(), Wanted { desired, raft_index: 1, deployment: &spec, service });
+            world.by_replica = by_replica(&world.wanted, &self.containers);
             let memory = self.memory.entry(id()).or_insert_with(|| Memory::seed(self.committed.as_ref()));
             memory.follow(desired);
             if let Some(current) = split(&world, &id()).current {
@@ -103,6 +105,7 @@ impl Sim {
             }
         }
         self.watched = true;
+        world.by_replica = by_replica(&world.wanted, &self.containers);
         world.memory = &self.memory;
         work(&world)
     }
@@ -471,6 +474,115 @@ fn backoff_doubles_up_to_a_minute() {
     let waits: Vec<u64> = (1..=9).map(backoff).collect();
     assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
     assert_eq!(backoff(u32::MAX), 60_000);
+}
+
+#[test]
+fn a_container_without_all_its_networks_is_made_anew() {
+    let mut sim = Sim::new();
+    while sim.containers.is_empty() {
+        sim.round();
+    }
+    let half = sim.containers.keys().next().unwrap().clone();
+    sim.containers.get_mut(&half).unwrap().networks.clear();
+    sim.log.clear();
+    sim.settle();
+    assert_eq!(sim.steps(), ["Retire", "Create", "Start"]);
+    sim.assert_done();
+    // One that serves is not taken away for it.
+    sim.log.clear();
+    sim.containers.values_mut().for_each(|container| container.networks.clear());
+    sim.settle();
+    assert!(sim.log.is_empty(), "{:?}", sim.log);
+}
+
+#[test]
+fn a_paused_container_wakes_nobody() {
+    let mut sim = Sim::new();
+    sim.settle();
+    sim.advance(5_000);
+    sim.containers.values_mut().for_each(|container| container.state = ProcessState::Paused);
+    sim.settle();
+    assert_eq!(sim.state().0, ReplicaState::Degraded);
+}
+
+#[test]
+fn an_exhausted_replica_that_gets_well_again_wakes_nobody_and_stays_exhausted() {
+    let mut sim = Sim::new();
+    sim.health = true;
+    sim.settle();
+    sim.memory().failures = MAX_FAILURES;
+    sim.memory().exhausted = true;
+    sim.advance(60_000);
+    sim.settle();
+    assert_eq!(sim.state(), (ReplicaState::Failed, Some(ErrorCode::RestartExhausted)));
+}
+
+#[test]
+fn a_clock_that_is_set_back_takes_nothing_out_of_routing() {
+    let mut sim = Sim::new();
+    sim.settle();
+    sim.now.wall_ms -= 3_600_000;
+    sim.settle();
+    sim.assert_done();
+    // What starts after it counts by the new time.
+    sim.exit(1);
+    sim.settle();
+    sim.assert_done();
+}
+
+#[test]
+fn every_unhealthy_episode_of_a_run_is_a_failure() {
+    let mut sim = Sim::new();
+    sim.health = true;
+    sim.settle();
+    for failures in [1, 2] {
+        for health in [Health::Unhealthy, Health::Healthy] {
+            sim.containers.values_mut().for_each(|container| container.health = Some(health));
+            sim.round();
+            sim.round();
+            assert_eq!(sim.memory[&id()].failures, failures);
+        }
+    }
+}
+
+#[test]
+fn what_a_replica_leaves_behind_serves_on_and_is_never_made() {
+    let mut sim = Sim::new();
+    sim.settle();
+    let (mut desired, service) = sim.wanted.take().unwrap();
+    let left = ReplicaId::new("shop-web-0.old").unwrap();
+    desired.id = left.clone();
+    let spec = testing::deployment("shop", []);
+    let plan_with = |desired: Option<&ReplicaDesired>, containers: &BTreeMap<String, Container>| {
+        let wanted: BTreeMap<ReplicaId, Wanted<'_>> = desired
+            .map(|desired| Wanted { desired, raft_index: 1, deployment: &spec, service: &service })
+            .map(|wanted| (left.clone(), wanted))
+            .into_iter()
+            .collect();
+        let memory = BTreeMap::from([(left.clone(), Memory { image: ImageState::Ready, ..Memory::default() })]);
+        let world = World {
+            now: sim.now,
+            node: NODE,
+            caught_up: true,
+            may_start: true,
+            reporting: false,
+            by_replica: by_replica(&wanted, containers),
+            wanted,
+            containers,
+            memory: &memory,
+            committed: BTreeMap::new(),
+            busy: &BTreeSet::new(),
+            wrong_networks: &BTreeSet::new(),
+        };
+        (plan(&world).steps, observe(&world, &left).map(|seen| (seen.state, seen.endpoints.len())))
+    };
+    let container = sim.containers.keys().next().unwrap().clone();
+    let rename = Step::Rename { container: container.clone(), name: left.to_string() };
+    let (steps, seen) = plan_with(Some(&desired), &sim.containers);
+    assert_eq!((steps, seen), (vec![(left.clone(), rename)], Some((ReplicaState::Running, 1))));
+    assert!(plan_with(Some(&desired), &BTreeMap::new()).0.is_empty(), "nothing is made for it");
+    let (steps, _) = plan_with(None, &sim.containers);
+    assert_eq!(steps, [(id(), Step::Withdraw { container })], "and it goes when nobody wants it any more");
 }
 
 #[derive(Debug, Clone)]

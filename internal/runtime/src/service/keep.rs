@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use jaco_state::{ProposeError, Transaction, View, WatchFrom};
 use jaco_task::{CancellationToken, FailureLog};
-use jaco_types::{ClusterMeta, ReplicaId, label};
+use jaco_types::{ClusterMeta, ReplicaDesired, ReplicaId, label};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use crate::act::{Job, Look, Outcome, Target};
 use crate::container::peer_services;
 use crate::engine::{ApiVersion, Container, EngineError, EngineVersion, Network};
 use crate::network::NetworkError;
-use crate::plan::{ImageState, Memory, Now, Step, World, must_restart, plan, replica_of, split};
+use crate::plan::{ImageState, Memory, Now, Step, World, by_replica, must_restart, plan, replica_of, split};
 use crate::pull::{PullError, PullRequest};
 use crate::soft::count;
 
@@ -36,6 +36,8 @@ const NETWORK_RETRY_MS: u64 = 10_000;
 pub(super) struct Listing {
     sequence: u64,
     looks: Vec<Look>,
+    /// Containers that could not be described.
+    unread: Vec<(String, EngineError)>,
     networks: Vec<Network>,
 }
 
@@ -75,6 +77,8 @@ pub(super) struct Keeper {
     busy: BTreeSet<ReplicaId>,
     /// Networks being removed, or not to be tried before a monotonic time.
     cleaning: BTreeMap<String, Option<u64>>,
+    /// The last full look could not describe every container: which replica those belong to is not known.
+    unread: bool,
     /// A full look at the engine as it is now has been made.
     listed: bool,
     listing: bool,
@@ -111,6 +115,7 @@ impl Keeper {
             memory: BTreeMap::new(),
             busy: BTreeSet::new(),
             cleaning: BTreeMap::new(),
+            unread: false,
             listed: false,
             listing: false,
             watched: false,
@@ -230,7 +235,7 @@ impl Keeper {
         if self.listed {
             let planned = self.replicas(&view, cluster, now);
             wake_at = wake_at.min(planned.unwrap_or(wake_at));
-            self.clean_networks(&view, now);
+            self.clean_networks(&view, cluster, now);
         }
         for (pending, at) in [
             (self.listed && !self.listing, self.look_at),
@@ -283,18 +288,27 @@ impl Keeper {
         let engine = match (&self.engine, &self.list_failure) {
             (EngineState::Unknown, _) => return,
             (EngineState::Down(reason), _) => Err(reason.as_str()),
-            (EngineState::Up(_), _) if self.listed => Ok(()),
             // It answers, but not with what is needed.
             (EngineState::Up(_), Some(reason)) => Err(reason.as_str()),
+            (EngineState::Up(_), None) if self.listed => Ok(()),
             (EngineState::Up(_), None) => return,
         };
+        let clean = self.caught_up && !self.unread && !self.runs_unwanted(view);
         if self.node_reporting || now.mono_ms < self.node_report_at {
             return;
         }
-        if let Some(transaction) = report::node_status(view, self.shared.node, engine) {
+        if let Some(transaction) = report::node_status(view, self.shared.node, engine, clean) {
             self.node_reporting = true;
             self.propose(transaction, Done::NodeReported);
         }
+    }
+
+    /// Whether a container of ours is up that is not wanted here: a node that was away stops those before it is ready.
+    fn runs_unwanted(&self, view: &View) -> bool {
+        let (wanted, blocked) = sight::wanted(view, self.shared.node);
+        by_replica(&wanted, &self.containers).iter().any(|(id, containers)| {
+            !wanted.contains_key(id) && !blocked.contains(id) && containers.iter().any(|container| container.is_up())
+        })
     }
 
     fn propose(&mut self, transaction: Transaction, done: fn(Result<(), ProposeError>) -> Done) {
@@ -319,6 +333,7 @@ impl Keeper {
             caught_up: self.caught_up,
             may_start: true,
             reporting: self.reporting,
+            by_replica: by_replica(&wanted, &self.containers),
             wanted,
             containers: &self.containers,
             memory: &nothing,
@@ -373,7 +388,19 @@ impl Keeper {
         if self.reporting {
             return;
         }
-        let Some(transaction) = report::difference(view, observed) else { return };
+        let mut transaction = report::difference(view, observed);
+        if self.caught_up && !self.unread {
+            let wanted = |id: &ReplicaId| {
+                view.get::<ReplicaDesired>(id.as_str()).is_some_and(|desired| desired.node == self.shared.node)
+            };
+            let here: BTreeSet<ReplicaId> = self.containers.values().filter_map(replica_of).collect();
+            report::release_slots(&mut transaction, view, self.shared.node, |id| {
+                wanted(id) || here.contains(id) || self.busy.contains(id)
+            });
+        }
+        if transaction.is_empty() {
+            return;
+        }
         let interval = u64::try_from(self.shared.report_interval.as_millis()).unwrap_or(u64::MAX);
         if now.mono_ms < self.report_at {
             return;
@@ -430,7 +457,7 @@ impl Keeper {
         });
     }
 
-    fn clean_networks(&mut self, view: &View, now: Now) {
+    fn clean_networks(&mut self, view: &View, cluster: &ClusterMeta, now: Now) {
         let node = self.shared.node;
         let (_, blocked) = sight::wanted(view, node);
         if !self.caught_up || !blocked.is_empty() {
@@ -444,10 +471,10 @@ impl Keeper {
             }
             self.cleaning.insert(name.clone(), None);
             let record = recorded.remove(&name);
-            let shared = Arc::clone(&self.shared);
+            let (shared, cluster_id) = (Arc::clone(&self.shared), cluster.cluster_id.clone());
             self.tasks.spawn(async move {
                 let needed = || sight::is_needed(&shared.store.view(), node, &name);
-                let result = shared.actor.networks.remove(&name, record, needed).await;
+                let result = shared.actor.networks.remove(&name, &cluster_id, record, needed).await;
                 Done::Cleaned { name, result }
             });
         }
@@ -492,10 +519,22 @@ async fn list(shared: &Shared, cluster_id: &str) -> Result<Listing, EngineError>
     let sequence = actor.sequence.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let ids = actor.engine.list(label::CLUSTER_ID, cluster_id).await?;
     let networks = actor.engine.networks(label::CLUSTER_ID, cluster_id).await?;
-    let looks: Vec<Result<Look, EngineError>> = futures_util::stream::iter(ids)
-        .map(|id| async move { actor.look(&id).await })
+    let looks: Vec<(String, Result<Look, EngineError>)> = futures_util::stream::iter(ids)
+        .map(|id| async move {
+            let look = actor.look(&id).await;
+            (id, look)
+        })
         .buffer_unordered(LOOKS_AT_ONCE)
         .collect()
         .await;
-    Ok(Listing { sequence, looks: looks.into_iter().collect::<Result<_, _>>()?, networks })
+    let mut listing = Listing { sequence, looks: Vec::new(), unread: Vec::new(), networks };
+    for (id, look) in looks {
+        match look {
+            Ok(look) => listing.looks.push(look),
+            Err(error) if error.is_unreachable() => return Err(error),
+            // One container that the engine cannot describe keeps nothing else from being looked after.
+            Err(error) => listing.unread.push((id, error)),
+        }
+    }
+    Ok(listing)
 }

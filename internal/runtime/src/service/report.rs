@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jaco_state::{Transaction, View};
-use jaco_types::{NodeId, NodeSchedulability, NodeState, NodeStatus, ReplicaId, ReplicaObserved, StateChange};
+use jaco_types::{
+    ExclusiveSlot, NodeId, NodeSchedulability, NodeState, NodeStatus, ReplicaId, ReplicaObserved, StateChange,
+    Tombstone,
+};
 
 use crate::plan::{World, observe};
 use crate::subnet::ACTOR;
@@ -33,8 +36,8 @@ pub(super) fn keep_history(history: &mut Vec<StateChange>, observed: &mut Replic
     observed.history.clone_from(history);
 }
 
-/// The transaction that brings the committed observations up to date, or `None` when they are.
-pub(super) fn difference(view: &View, observed: &BTreeMap<ReplicaId, Option<ReplicaObserved>>) -> Option<Transaction> {
+/// The transaction that brings the committed observations up to date, empty when they are.
+pub(super) fn difference(view: &View, observed: &BTreeMap<ReplicaId, Option<ReplicaObserved>>) -> Transaction {
     let mut transaction = Transaction::new(ACTOR);
     for (id, now) in observed {
         if transaction.writes.len() >= AT_ONCE {
@@ -42,27 +45,59 @@ pub(super) fn difference(view: &View, observed: &BTreeMap<ReplicaId, Option<Repl
         }
         match (now, view.get::<ReplicaObserved>(id.as_str())) {
             (Some(now), before) if before != Some(now) => {
+                check(&mut transaction, view, id);
                 transaction.put(now.clone());
             }
             (None, Some(_)) => {
+                check(&mut transaction, view, id);
                 transaction.delete::<ReplicaObserved>(id.to_string());
             }
             (Some(_), _) | (None, None) => {}
         }
     }
-    (!transaction.is_empty()).then_some(transaction)
+    transaction
+}
+
+/// A replica that moves is written by two nodes, one after the other: what the next one wrote must not be undone from an older view.
+fn check(transaction: &mut Transaction, view: &View, id: &ReplicaId) {
+    transaction.check_unchanged::<ReplicaObserved>(id.as_str(), view.version::<ReplicaObserved>(id.as_str()));
+}
+
+/// Says of the exclusive slots that this node has, and runs nothing of any more, that they are free. `runs` must know every container
+/// here, and every one that is being made.
+pub(super) fn release_slots(
+    transaction: &mut Transaction,
+    view: &View,
+    node: NodeId,
+    runs: impl Fn(&ReplicaId) -> bool,
+) {
+    let slots = view.list::<ExclusiveSlot>().filter(|slot| slot.owner == node && !slot.released);
+    for slot in slots.filter(|slot| !runs(&slot.replica)).take(AT_ONCE) {
+        let key = slot.replica.as_str();
+        transaction.check_unchanged::<ExclusiveSlot>(key, view.version::<ExclusiveSlot>(key));
+        transaction.put(ExclusiveSlot { released: true, ..slot.clone() });
+    }
 }
 
 /// The transaction that says whether this node can run containers, or `None` when the store says it already. States that others
-/// set (draining, …) stay as they are.
-pub(super) fn node_status(view: &View, node: NodeId, engine: Result<(), &str>) -> Option<Transaction> {
+/// set (draining, down, …) stay as they are: a node that was silent becomes `joining` by the leader's word and `ready` by its own, and
+/// that only when it is `clean`: nothing runs here any more that is not wanted here.
+pub(super) fn node_status(view: &View, node: NodeId, engine: Result<(), &str>, clean: bool) -> Option<Transaction> {
     let key = node.to_string();
+    // Its records went with its membership.
+    if view.get::<Tombstone>(&key).is_some() {
+        return None;
+    }
     let before = view.get::<NodeStatus>(&key);
     let mut status =
         before.cloned().unwrap_or_else(|| NodeStatus { id: node, state: NodeState::Joining, details: BTreeMap::new() });
     let own = match status.state {
-        NodeState::Joining | NodeState::Ready | NodeState::Unreachable | NodeState::Down => true,
-        NodeState::IsolationUnavailable | NodeState::DrainTimeout | NodeState::Draining => false,
+        NodeState::Joining | NodeState::Ready => true,
+        NodeState::IsolationUnavailable
+        | NodeState::DrainTimeout
+        | NodeState::Draining
+        | NodeState::Unreachable
+        | NodeState::Down => false,
     };
     match engine {
         Ok(()) => {
@@ -73,7 +108,8 @@ pub(super) fn node_status(view: &View, node: NodeId, engine: Result<(), &str>) -
         }
     }
     if own {
-        status.state = if engine.is_ok() { NodeState::Ready } else { NodeState::Joining };
+        let ready = engine.is_ok() && (clean || status.state == NodeState::Ready);
+        status.state = if ready { NodeState::Ready } else { NodeState::Joining };
     }
     let schedulable = status.state == NodeState::Ready;
     let mut transaction = Transaction::new(ACTOR);

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jaco_state::View;
-use jaco_types::{DeploymentRevision, NodeId, ReplicaDesired, ReplicaId, ReplicaObserved, Subnet, label, network_name};
+use jaco_types::{
+    DeploymentRevision, NodeId, Placement, ReplicaDesired, ReplicaId, ReplicaIndex, ReplicaObserved, Subnet, label,
+    network_name,
+};
 
 use crate::container::joined_networks;
 use crate::engine::{Container, Network};
@@ -92,14 +95,22 @@ pub(super) fn unneeded(
         .collect()
 }
 
-/// The container that stands for a service on this node: up, not outgoing, first by name.
+/// The container that stands for a service on this node: up, not outgoing, and of the replica that the scheduler pairs with this one:
+/// number `i` goes with number `i mod count` of the other service. For a global one there is one on the node.
 pub(super) fn peer<'a>(
     containers: &'a BTreeMap<String, Container>,
     wanted: &Wanted<'_>,
     service: &jaco_types::ServiceName,
 ) -> Option<&'a Container> {
+    let count = wanted.deployment.services.get(service).filter(|spec| spec.placement != Placement::Global);
+    let number = match wanted.desired.index {
+        ReplicaIndex::Index(number) => count.and_then(|spec| number.checked_rem(spec.replicas)),
+        ReplicaIndex::Host(_) => None,
+    };
+    let number = number.map(|number| number.to_string());
     containers
         .values()
+        .filter(|container| number.as_deref().is_none_or(|number| container.label(label::REPLICA_INDEX) == number))
         .filter(|container| {
             container.is_up()
                 && !container.name.ends_with(crate::plan::OLD_SUFFIX)

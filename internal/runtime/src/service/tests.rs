@@ -5,7 +5,7 @@ mod docker;
 use std::time::Duration;
 
 use jaco_state::LocalStore;
-use jaco_types::{ErrorCode, NodeState, NodeStatus, ReplicaState, Subnet};
+use jaco_types::{ErrorCode, ExclusiveSlot, NodeState, NodeStatus, ReplicaState, Subnet};
 
 use super::*;
 use crate::engine::Health;
@@ -301,4 +301,186 @@ async fn a_second_run_adopts_without_touching() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(fixture.engine.state().calls.len(), calls, "{:?}", fixture.engine.state().calls);
     fixture.running().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_label_makes_a_container_ours_whatever_the_engine_answers() {
+    let fixture = Fixture::new();
+    fixture.engine.state().ignores_filters = true;
+    let labels = [("jaco.cluster_id", "c2"), ("jaco.replica_id", "shop-other-0")];
+    let foreign = bollard::models::ContainerCreateBody {
+        image: Some("image".to_owned()),
+        labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        ..Default::default()
+    };
+    fixture.engine.create_container("other", None, foreign).await.unwrap();
+    fixture.want("image", 1);
+    fixture.running().await;
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    assert!(fixture.engine.state().containers.values().any(|container| container.name == "other"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_network_under_a_name_of_ours_is_left_alone() {
+    let fixture = Fixture::new();
+    fixture.want("image", 1);
+    fixture.running().await;
+    let foreign = crate::engine::Network {
+        id: "jaco_shop_extra".to_owned(),
+        name: "jaco_shop_extra".to_owned(),
+        labels: Default::default(),
+        subnet: "10.1.0.0/24".to_owned(),
+    };
+    fixture.engine.state().networks.insert(foreign.name.clone(), foreign);
+    let deployment = jaco_types::DeploymentName::new("shop").unwrap();
+    let network = jaco_types::NetworkName::new("extra").unwrap();
+    let record = crate::subnet::record(&deployment, &network, NODE, "10.244.9.0/26".parse().unwrap());
+    fixture.bench.store.commit(crate::subnet::take(record)).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(fixture.engine.state().networks.contains_key("jaco_shop_extra"));
+    assert_eq!(fixture.bench.store.view().count::<Subnet>(), 1, "the record that nobody needs is given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_turn_is_no_failure() {
+    let fixture = Fixture::new();
+    fixture.engine.state().start_takes = Duration::from_secs(100);
+    let service = testing::service("image");
+    let replicas = (0..32)
+        .map(|index| jaco_types::ReplicaDesired {
+            id: jaco_types::ReplicaId::new(format!("shop-web-{index}")).unwrap(),
+            ..testing::desired("shop", "web", &service)
+        })
+        .collect();
+    fixture.bench.want(testing::deployment("shop", [("web", service)]), 1, replicas);
+    tokio::time::sleep(Duration::from_secs(900)).await;
+    let view = fixture.bench.store.view();
+    let running = view.list::<jaco_types::ReplicaObserved>().filter(|seen| seen.state == ReplicaState::Running);
+    assert_eq!((running.count(), fixture.runtime.stats().snapshot().step_failures), (32, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_nobody_can_describe_keeps_nothing_else_from_being_looked_after() {
+    let fixture = Fixture::new();
+    let (web, other) = (testing::service("image"), testing::service("image"));
+    let replicas = vec![testing::desired("shop", "web", &web), testing::desired("shop", "other", &other)];
+    fixture.bench.want(testing::deployment("shop", [("web", web), ("other", other)]), 1, replicas);
+    fixture.running().await;
+    fixture
+        .bench
+        .until("shop-other-0", SOON, |seen| seen.is_some_and(|seen| seen.state == ReplicaState::Running))
+        .await;
+    fixture.engine.state().unreadable.push("shop-other-0".to_owned());
+    fixture.engine.go_down(true);
+    fixture.engine.come_back();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    fixture.running().await;
+    let state = fixture.engine.state();
+    assert!(state.containers.values().any(|container| container.name == "shop-web-0" && container.is_up()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_share_go_in_pairs() {
+    let fixture = Fixture::new();
+    let (mut web, mut side) = (testing::service("image"), testing::service("image"));
+    (web.replicas, side.replicas) = (2, 2);
+    side.container.network_mode = jaco_types::NetworkMode::Service(jaco_types::ServiceName::new("web").unwrap());
+    let mut replicas = Vec::new();
+    for (name, service) in [("side", &side), ("web", &web)] {
+        replicas.extend((0..2).map(|number| jaco_types::ReplicaDesired {
+            id: jaco_types::ReplicaId::new(format!("shop-{name}-{number}")).unwrap(),
+            index: jaco_types::ReplicaIndex::Index(number),
+            ..testing::desired("shop", name, service)
+        }));
+    }
+    fixture.bench.want(testing::deployment("shop", [("web", web), ("side", side)]), 1, replicas);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for number in 0..2 {
+        let web = fixture.bench.observed(&format!("shop-web-{number}")).unwrap().container_id.unwrap();
+        let state = fixture.engine.state();
+        let side = state.containers.values().find(|found| found.name == format!("shop-side-{number}")).unwrap();
+        assert_eq!(side.shares, [web]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slot_of_an_exclusive_replica_is_given_back_when_its_container_is_gone() {
+    let fixture = Fixture::new();
+    fixture.want("image", 1);
+    fixture.running().await;
+    let mut transaction = jaco_state::Transaction::new("test");
+    let replica = jaco_types::ReplicaId::new("shop-web-0").unwrap();
+    transaction.put(ExclusiveSlot { replica, owner: NODE, epoch: 3, released: false });
+    fixture.bench.store.commit(transaction).unwrap();
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    let slot = || fixture.bench.store.view().get::<ExclusiveSlot>("shop-web-0").cloned().unwrap();
+    assert!(!slot().released);
+    fixture.bench.drop_replica("shop-web-0");
+    let end = tokio::time::Instant::now() + SOON;
+    while !slot().released {
+        assert!(tokio::time::Instant::now() < end, "not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(fixture.engine.state().containers.is_empty());
+}
+
+fn status_after(state: NodeState, engine: Result<(), &str>, clean: bool) -> Option<NodeState> {
+    let store = LocalStore::new(TokioClock::start());
+    let mut transaction = jaco_state::Transaction::new("test");
+    transaction.put(NodeStatus { id: NODE, state, details: Default::default() });
+    store.commit(transaction).unwrap();
+    let change = report::node_status(&store.view(), NODE, engine, clean)?;
+    store.commit(change).unwrap();
+    store.view().get::<NodeStatus>(&NODE.to_string()).map(|status| status.state)
+}
+
+#[tokio::test]
+async fn a_node_is_ready_by_its_own_word_only_after_the_leader_heard_it_and_with_nothing_unwanted() {
+    use NodeState::{Down, Draining, IsolationUnavailable, Joining, Ready, Unreachable};
+    for state in [Down, Unreachable, Draining, IsolationUnavailable] {
+        assert!(status_after(state, Ok(()), true).is_none_or(|now| now == state), "{state}");
+    }
+    assert_eq!(status_after(Joining, Ok(()), false), Some(Joining));
+    assert_eq!(status_after(Joining, Ok(()), true), Some(Ready));
+    assert_eq!(status_after(Ready, Ok(()), false), Some(Ready), "a scale-in is no reason to leave");
+    assert_eq!(status_after(Ready, Err("away"), true), Some(Joining));
+}
+
+#[tokio::test]
+async fn a_report_from_an_older_view_undoes_nothing() {
+    let bench = Bench::new(TokioClock::start(), "c1", "10.244.0.0/16");
+    let desired = testing::desired("shop", "web", &testing::service("image"));
+    let seen = |node, state| jaco_types::ReplicaObserved {
+        id: desired.id.clone(),
+        deployment: desired.deployment.clone(),
+        service: desired.service.clone(),
+        node,
+        generation: 1,
+        attempt: 1,
+        state,
+        code: None,
+        message: None,
+        details: Default::default(),
+        container_id: None,
+        image: String::new(),
+        endpoints: Vec::new(),
+        outgoing: None,
+        started_at_ms: None,
+        restart_count: 0,
+        failures: 0,
+        history: Vec::new(),
+    };
+    let put = |record: jaco_types::ReplicaObserved| {
+        let mut transaction = jaco_state::Transaction::new("test");
+        transaction.put(record);
+        bench.store.commit(transaction).unwrap();
+    };
+    put(seen(NODE, ReplicaState::Running));
+    let old = bench.store.view();
+    put(seen(NodeId(8), ReplicaState::Running));
+    for stale in [None, Some(seen(NODE, ReplicaState::Stopped))] {
+        let report = report::difference(&old, &std::collections::BTreeMap::from([(desired.id.clone(), stale)]));
+        bench.store.commit(report).unwrap_err();
+    }
+    assert_eq!(bench.observed("shop-web-0").unwrap().node, NodeId(8));
 }

@@ -107,7 +107,11 @@ fn checked_plan(world: &World) {
         let same = new.spec_hash == old.spec_hash && new.node == old.node;
         assert_eq!(same, new.generation == old.generation, "a new generation for another spec or node, and only then");
         assert!(new.generation >= old.generation);
-        if !same && serves(&before, old) {
+        // What goes elsewhere start-first serves where it was.
+        let serves_on = after
+            .get::<ReplicaDesired>(&format!("{}.old", old.id))
+            .is_some_and(|left| left.node == old.node && serves(&after, left));
+        if !same && serves(&before, old) && !serves_on {
             *disturbed.entry((old.deployment.clone(), old.service.clone())).or_insert(0) += 1;
             let siblings = before
                 .list::<ReplicaDesired>()
@@ -115,6 +119,7 @@ fn checked_plan(world: &World) {
                     other.deployment == old.deployment && other.service == old.service && other.id != old.id
                 })
                 .filter(|other| after.get::<ReplicaDesired>(other.id.as_str()).is_some())
+                .filter(|other| !other.id.as_str().ends_with(".old"))
                 .filter(|other| std::mem::discriminant(&other.index) == std::mem::discriminant(&old.index));
             for sibling in siblings {
                 assert!(serves(&before, sibling), "{} was taken while {} was down", old.id, sibling.id);

@@ -24,9 +24,11 @@ impl Keeper {
             Done::Pulled { id, generation, result } => self.pulled(&id, generation, result, now),
             Done::Reported(result) => {
                 self.reporting = false;
+                // A refusal means that somebody else has written: the next pass sees it, and needs no wait beyond the interval.
+                let overtaken = matches!(result, Err(ProposeError::Refused { .. }));
                 if self.reported(result) {
                     count(&self.shared.actor.stats.reports);
-                } else {
+                } else if !overtaken {
                     self.report_at = now.mono_ms + RETRY_MS;
                 }
             }
@@ -75,7 +77,12 @@ impl Keeper {
                 return;
             }
         };
-        let found: BTreeSet<&String> = listing.looks.iter().map(|look| &look.id).collect();
+        for (container, error) in &listing.unread {
+            tracing::warn!(%container, %error, "the container cannot be inspected and is left as it is");
+        }
+        self.unread = !listing.unread.is_empty();
+        let unread = listing.unread.iter().map(|(id, _)| id);
+        let found: BTreeSet<&String> = listing.looks.iter().map(|look| &look.id).chain(unread).collect();
         let looked = &self.looked;
         // What was looked at after the listing began may be newer than it.
         self.containers.retain(|id, _| found.contains(id) || looked.get(id).is_some_and(|at| *at > listing.sequence));
@@ -118,6 +125,11 @@ impl Keeper {
             }
             return;
         };
+        // Filters are the engine's word; the label is what counts.
+        let view = self.shared.store.view();
+        if view.cluster().is_none_or(|cluster| cluster.cluster_id != container.label(label::CLUSTER_ID)) {
+            return;
+        }
         if let Some(id) = replica_of(&container) {
             let well = match container.last_health_at_ms {
                 None if is_serving(&container, now) => Some(now.wall_ms),

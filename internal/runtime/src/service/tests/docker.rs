@@ -270,3 +270,21 @@ async fn a_cut_link_to_the_engine_is_visible_and_mended_without_touching_contain
     running.stop().await;
     drop(link);
 }
+
+#[tokio::test]
+async fn a_cleared_command_is_not_the_images_own() {
+    let Some(lab) = Lab::new("a_cleared_command_is_not_the_images_own").await else { return };
+    let bench = lab.bench();
+    let running = Running::start(&lab.runtime(&bench));
+    let mut service = shell(&lab, "");
+    service.container.command = Some(Vec::new());
+    let id = want(&lab, &bench, &service, 1, ReplaceOrder::StartFirst);
+    // The image has no entrypoint, so nothing is left to run, and the engine says so.
+    bench
+        .until(&id, LIMIT, |seen| {
+            let message = seen.and_then(|seen| seen.message.as_deref()).unwrap_or_default().to_lowercase();
+            message.contains("no command specified")
+        })
+        .await;
+    running.stop().await;
+}
