@@ -2,11 +2,14 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "jaco/v1/audit.proto",
         "jaco/v1/cluster.proto",
         "jaco/v1/common.proto",
         "jaco/v1/deploy.proto",
         "jaco/v1/error.proto",
+        "jaco/v1/internal.proto",
         "jaco/v1/node.proto",
+        "jaco/v1/tokens.proto",
         "jaco/v1/watch.proto",
     ];
     for file in files {
@@ -14,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let descriptors = protox::compile(files, ["."])?;
     // BTreeMap: maps are printed in sorted key order.
-    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
+    // Bytes: messages between members are passed on as they came.
+    tonic_prost_build::configure().btree_map(".").bytes(".jaco.v1.PeerMessage").compile_fds(descriptors)?;
     Ok(())
 }

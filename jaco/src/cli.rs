@@ -10,7 +10,7 @@ use jaco_types::{ErrorCode, UserError};
 
 use crate::command::version::VERSION;
 use crate::command::{
-    apply, cluster, completions, delete, doctor, get, history, logs, node, rollback, status, validate, version,
+    apply, audit, cluster, completions, delete, doctor, get, history, logs, node, rollback, status, validate, version,
 };
 use crate::printer::Format;
 use crate::text::parse_duration;
@@ -88,6 +88,8 @@ pub enum Command {
     Delete(delete::Arguments),
     /// What the containers of a service print.
     Logs(logs::Arguments),
+    /// Who changed what, and what happened by itself.
+    Audit(audit::Arguments),
     /// Check manifests on this machine, without a cluster.
     Validate(validate::Arguments),
     /// Check that this machine has what a node needs.

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod apply;
+pub mod audit;
 pub mod cluster;
 pub mod completions;
 pub mod delete;
@@ -18,10 +19,17 @@ pub mod version;
 
 use std::time::Duration;
 
+use jaco_client::{Client, Deadline};
+use jaco_types::UserError;
+
 use crate::cli::Command;
 use crate::failure::Failure;
+use crate::printer::View;
+use crate::progress::Progress;
 use crate::session::Session;
+use crate::view::change::Outcome;
 use crate::view::remark::Remark;
+use crate::wait::{Target, outcome, until_running};
 
 /// Default deadline of the commands about cluster and nodes.
 const SHORT: Duration = Duration::from_secs(10);
@@ -44,10 +52,11 @@ pub async fn run(command: &Command, session: &Session<'_>) -> Result<(), Failure
         Command::Rollback(arguments) => rollback::run(arguments, session).await,
         Command::Delete(arguments) => delete::run(arguments, session).await,
         Command::Logs(arguments) => logs::run(arguments, session).await,
+        Command::Audit(arguments) => audit::run(arguments, session).await,
         Command::Validate(arguments) => validate::run(arguments, session),
         Command::Doctor(arguments) => doctor::run(arguments, session).await,
         Command::Version(_) => version::run(session),
-        Command::Completions(arguments) => completions::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments, session),
     }
 }
 
@@ -63,6 +72,24 @@ fn say_remarks(session: &Session<'_>, remarks: &[Remark]) {
             session.note(&remark.line());
         }
     }
+}
+
+/// `--wait`: follows a change to its end, shows what it came to, and ends as the wait did. A wait that says nothing about the
+/// change itself (the daemon was lost) shows nothing.
+async fn wait_and_show<V: View>(
+    client: &Client,
+    target: &Target,
+    deadline: Deadline,
+    session: &Session<'_>,
+    view: impl FnOnce(Outcome) -> Result<V, UserError>,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new(!session.is_quiet() && session.speaks_text());
+    let waited = until_running(client, target, deadline, &mut progress).await;
+    drop(progress);
+    if let Some(outcome) = outcome(&waited) {
+        session.printer().show(&view(outcome)?)?;
+    }
+    Ok(waited?)
 }
 
 /// `<deployment>/<service>`.

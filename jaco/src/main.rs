@@ -10,6 +10,7 @@ mod cli;
 mod command;
 mod doctor;
 mod failure;
+mod follow;
 mod printer;
 mod progress;
 mod session;

@@ -1,6 +1,7 @@
 //! What every command gets: the global flags merged with the environment, the connection, the printer.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jaco_client::{Choice, Client, Deadline, Endpoint};
@@ -19,13 +20,15 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Session<'a> {
     global: &'a Global,
     choice: Choice,
+    daemon_config: Option<PathBuf>,
 }
 
 impl<'a> Session<'a> {
     /// Merges flags and environment (a flag wins) and starts the log.
     pub fn new(global: &'a Global, environment: Environment<'_>) -> Result<Self, Failure> {
         start_log(log_level(global, environment)?);
-        Ok(Session { global, choice: choice(global, environment) })
+        let daemon_config = environment("JACO_CONFIG").map(PathBuf::from);
+        Ok(Session { global, choice: choice(global, environment), daemon_config })
     }
 
     /// A deadline: `--timeout`, else the command's own.
@@ -55,6 +58,11 @@ impl<'a> Session<'a> {
         Printer::new(io::stdout(), self.global.output, self.global.quiet, terminal::stdout_size())
     }
 
+    /// Path of the daemon's configuration, when the environment names one.
+    pub fn daemon_config(&self) -> Option<PathBuf> {
+        self.daemon_config.clone()
+    }
+
     /// The chosen format.
     pub fn format(&self) -> Format {
         self.global.output
@@ -68,6 +76,15 @@ impl<'a> Session<'a> {
     /// Whether remarks go to standard error as text; with `-o json` they are part of the result.
     pub fn speaks_text(&self) -> bool {
         self.global.output != Format::Json
+    }
+
+    /// A warning on standard error; with `-o json` one object.
+    pub fn warn(&self, text: &str) {
+        if self.speaks_text() {
+            complain(&format!("Warning: {text}"));
+        } else {
+            complain(&serde_json::json!({ "warning": { "message": text } }).to_string());
+        }
     }
 
     /// A line on standard error for people, left out with `--quiet` and in JSON, where standard error carries objects only.

@@ -7,15 +7,11 @@ use jaco_proto::v1::{StatusRequest, StatusResponse, SubscribeRequest, SubscribeR
 use jaco_types::{ErrorCode, UserError};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::follow::{PATIENCE, PAUSE, is_lost};
+
 /// Changes that come within this time of each other lead to one snapshot: a start of thirty replicas is a burst, and nobody sees
 /// frames faster than this.
 const GATHER: Duration = Duration::from_millis(50);
-
-/// How long a lost daemon may be away (a restart, an upgrade) before that is an error.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Pause between two attempts to connect again.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Deadline of each single call.
 const CALL: Duration = Duration::from_secs(10);
@@ -60,7 +56,7 @@ impl<'a> Snapshots<'a> {
                 self.connect().await?;
             }
             match self.client.status(self.request.clone(), Deadline::after(CALL)).await {
-                Err(error) if error.code == ErrorCode::Unreachable && self.begun => self.lost(&error),
+                Err(error) if is_lost(&error) && self.begun => self.lost(&error),
                 Err(error) => return Err(error),
                 Ok(status) => {
                     self.begun = true;
@@ -98,7 +94,7 @@ impl<'a> Snapshots<'a> {
                     }
                 }
                 Ok(None) => self.lost(&UserError::new(ErrorCode::Unreachable, "the daemon ended the watch")),
-                Err(error) if error.code == ErrorCode::Unreachable => self.lost(&error),
+                Err(error) if is_lost(&error) => self.lost(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -122,8 +118,7 @@ impl<'a> Snapshots<'a> {
                     self.events = Some(events);
                     return Ok(());
                 }
-                Err(error) if again && error.code == ErrorCode::Unreachable && self.last_heard.elapsed() < PATIENCE => {
-                }
+                Err(error) if again && is_lost(&error) && self.last_heard.elapsed() < PATIENCE => {}
                 Err(error) => return Err(error),
             }
         }

@@ -1,5 +1,6 @@
 //! What the commands print: pure conversions of the daemon's answers into the documented output.
 
+pub mod audit;
 pub mod change;
 pub mod cluster;
 pub mod deployment;

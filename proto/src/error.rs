@@ -1,19 +1,51 @@
 //! How a typed error travels: as the details of the gRPC status, the same way for every call.
 
+use std::collections::BTreeMap;
+
 use jaco_types::{ErrorCode, UserError};
 use prost::Message;
 use tonic::{Code, Status};
 
 use crate::v1::ErrorDetail;
 
-/// Packs an error into a status. The status code is for programs that know gRPC only; ours read the details.
+/// Bytes of a message, and of all details together, that are sent. A status travels in HTTP/2 headers, and both sides refuse a
+/// header list of more than 16 KiB: a longer error would arrive as a broken connection.
+const TEXT_BYTES: usize = 2048;
+const DETAILS_BYTES: usize = 4096;
+
+/// Packs an error into a status. The status code is for programs that know gRPC only; ours read the details. Texts that a header
+/// cannot carry are cut.
 pub fn to_status(error: &UserError) -> Status {
-    let detail = ErrorDetail {
-        code: error.code.as_str().to_owned(),
-        message: error.message.clone(),
-        details: error.details.clone(),
-    };
-    Status::with_details(grpc_code(error.code), error.message.clone(), detail.encode_to_vec().into())
+    let mut left = DETAILS_BYTES;
+    let mut details = BTreeMap::new();
+    for (name, value) in &error.details {
+        let value = cut(value, TEXT_BYTES.min(left.saturating_sub(name.len())));
+        if name.len() + value.len() > left {
+            break;
+        }
+        left -= name.len() + value.len();
+        details.insert(name.clone(), value);
+    }
+    let detail =
+        ErrorDetail { code: error.code.as_str().to_owned(), message: cut(&error.message, TEXT_BYTES), details };
+    Status::with_details(grpc_code(error.code), cut(&error.message, STATUS_BYTES), detail.encode_to_vec().into())
+}
+
+/// Bytes of the message for programs that know gRPC only; each may take three in the header.
+const STATUS_BYTES: usize = 512;
+
+/// A text of at most so many bytes; one that was cut ends in `…`.
+fn cut(text: &str, bytes: usize) -> String {
+    const MARK: &str = "…";
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes.saturating_sub(MARK.len()));
+    let mut cut = text.get(..end).unwrap_or_default().to_owned();
+    if end > 0 {
+        cut.push_str(MARK);
+    }
+    cut
 }
 
 /// Unpacks a status: the typed error, or for one that carries none (a transport failure, a foreign server) the nearest code.
@@ -76,6 +108,21 @@ mod tests {
             let error = UserError::new(*code, "what happened").with("field", "a.b");
             assert_eq!(from_status(&to_status(&error)), error);
         }
+    }
+
+    #[test]
+    fn an_error_too_long_for_a_header_is_cut_and_keeps_its_code() {
+        let error = UserError::new(ErrorCode::ValidationFailed, "ä".repeat(100_000))
+            .with("a", "x".repeat(100_000))
+            .with("b", "y".repeat(100_000))
+            .with("z", "end");
+        let status = to_status(&error);
+        assert!(status.details().len() <= TEXT_BYTES + DETAILS_BYTES + 200, "{}", status.details().len());
+        assert!(status.message().len() <= STATUS_BYTES);
+        let read = from_status(&status);
+        assert_eq!(read.code, error.code);
+        assert!(read.message.starts_with("ää") && read.message.ends_with('…'));
+        assert_eq!(read.details["a"].len(), TEXT_BYTES);
     }
 
     #[test]

@@ -38,11 +38,13 @@ impl Deploy for Api {
             deployments.rollback(&request.deployment, request.to, actor, id).await
         }
         .map_err(|error| to_status(&error))?;
+        let text = manifest::revision(&view, &applied.after.name, applied.revision)
+            .map_or("", |revision| revision.compose_yaml.as_str());
         Ok(Response::new(v1::RollbackResponse {
             deployment: applied.after.name.to_string(),
             revision: applied.revision,
             previous_revision: applied.previous_revision,
-            diff: Some(manifest::diff(&view, applied.before.as_ref(), &applied.after)),
+            diff: Some(manifest::diff(&view, applied.before.as_deref(), &applied.after, text)),
             index: applied.index,
             attempt: applied.attempt,
             remarks: plain_http(&applied.after).into_iter().collect(),
@@ -120,6 +122,7 @@ impl Api {
         let view = self.current_view().await?;
         let resolved = manifest::resolve(self.parts(), &request).map_err(|error| to_status(&error))?;
         let remarks = resolved.remarks;
+        let text = request.compose_yaml.clone();
         let command = ApplyCommand {
             spec: resolved.spec,
             jaco_yaml: request.jaco_yaml,
@@ -131,7 +134,7 @@ impl Api {
         let applied =
             if request.dry_run { deployments.preview_apply(&view, &command) } else { deployments.apply(command).await }
                 .map_err(|error| to_status(&error))?;
-        let diff = manifest::diff(&view, applied.before.as_ref(), &applied.after);
+        let diff = manifest::diff(&view, applied.before.as_deref(), &applied.after, &text);
         Ok(v1::ApplyResponse {
             deployment: applied.after.name.to_string(),
             applied_revision: applied.revision,

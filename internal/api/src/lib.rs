@@ -5,10 +5,12 @@
 //! - Who calls is found once per connection ([`identity`]), before any handler runs.
 //! - Every error leaves as the same typed status ([`jaco_proto::to_status`]).
 
+mod audit;
 mod caller;
 mod cluster;
 mod deploy;
 mod facilities;
+mod internal;
 mod limits;
 mod logs;
 mod manifest;
@@ -18,6 +20,7 @@ mod render;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod tls_listener;
 mod watch;
 
 use std::sync::Arc;
@@ -33,9 +36,13 @@ pub use facilities::{
     Consensus, ConsensusStatus, LogLevels, LogOptions, LogSource, LoopStatus, Loops, ReplicaLogLine, SoftStates,
     Timings,
 };
+pub use internal::{
+    AnswerStream, CertificateSigner, InternalApi, InternalParts, MemberCaller, NodeLogs, SessionHost, serve_members,
+};
 pub use limits::Limits;
 pub use render::SoftReplica;
 pub use serve::{ServeError, serve_unix};
+pub use tls_listener::PortLimits;
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]

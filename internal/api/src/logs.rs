@@ -1,17 +1,18 @@
 //! `Deploy.Logs`: the lines of a service's containers, and of those that replace them while following.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jaco_proto::{to_status, v1};
 use jaco_state::{Event, SystemClock, View, WatchFrom, Watcher};
-use jaco_types::{DeploymentName, ErrorCode, ReplicaId, ReplicaObserved, ServiceName, UserError};
+use jaco_types::{DeploymentName, ErrorCode, ReplicaId, ReplicaObserved, ReplicaState, ServiceName, UserError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tonic::Status;
 
 use crate::Api;
-use crate::facilities::{LogOptions, ReplicaLogLine};
+use crate::facilities::{LogOptions, LogSource, ReplicaLogLine};
 use crate::read::{check_service, find_deployment};
 
 /// How far back lines go when the client does not say.
@@ -19,6 +20,9 @@ const DEFAULT_SINCE: Duration = Duration::from_secs(300);
 
 /// Lines on their way to one client; a client that does not read holds the engine's stream back, and nobody else's.
 const LINES_IN_FLIGHT: usize = 256;
+
+/// Pause before a stream that ended is opened again: a container that just ended is still observed as running for a moment.
+const REOPEN: Duration = Duration::from_secs(1);
 
 type Answer = Result<v1::LogsResponse, Status>;
 
@@ -59,7 +63,7 @@ impl Api {
             service,
             options,
             answers,
-            opened: BTreeSet::new(),
+            containers: BTreeMap::new(),
             streams: JoinSet::new(),
             _permit: permit,
         };
@@ -76,92 +80,181 @@ struct Session {
     service: ServiceName,
     options: LogOptions,
     answers: mpsc::Sender<Answer>,
-    /// Containers whose stream was opened, so that a change of state opens none twice.
-    opened: BTreeSet<String>,
-    streams: JoinSet<()>,
+    /// By container id: those whose lines are or were read.
+    containers: BTreeMap<String, Reading>,
+    streams: JoinSet<Ended>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What is known of the lines of one container.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reading {
+    /// Whether a stream is open, or waits to be opened again.
+    open: bool,
+    /// Restarts of the container that were known when the stream was opened.
+    restarts: u32,
+    /// When the stream was opened last.
+    opened_ms: Option<u64>,
+    /// Time of the last line that was passed on.
+    last_ms: Option<u64>,
+    /// Whether the client was told that the lines cannot be read, and nothing was read since.
+    warned: bool,
+}
+
+/// A stream that ended.
+struct Ended {
+    container: String,
+    last_ms: Option<u64>,
+    failed: bool,
 }
 
 impl Session {
     async fn run(mut self, view: View, watcher: Option<Watcher>) {
-        self.open_new(&view, self.options);
+        self.open(&view, self.options);
+        let answers = self.answers.clone();
         match watcher {
-            None => while self.streams.join_next().await.is_some() {},
+            None => {
+                let read = async { while self.streams.join_next().await.is_some() {} };
+                tokio::select! {
+                    () = answers.closed() => {}
+                    () = read => {}
+                }
+            }
             Some(watcher) => self.follow(watcher).await,
         }
     }
 
     async fn follow(&mut self, mut watcher: Watcher) {
         let answers = self.answers.clone();
+        // A container that appears while following is read from its first line.
+        let options = LogOptions { since_ms: None, tail: None, ..self.options };
         loop {
-            let event = tokio::select! {
+            tokio::select! {
                 () = answers.closed() => return,
-                event = watcher.next() => event,
-                Some(_) = self.streams.join_next() => continue,
-            };
-            match event {
-                None => return,
-                Some(Event::Snapshot(_) | Event::Batch(_)) => {
-                    let view = self.api.parts().store.view();
-                    // A container that appears while following is read from its first line.
-                    let options = LogOptions { since_ms: None, tail: None, ..self.options };
-                    self.open_new(&view, options);
-                    if view.get::<jaco_types::Deployment>(self.deployment.as_str()).is_none() && self.streams.is_empty()
-                    {
-                        return;
-                    }
-                }
+                event = watcher.next() => match event {
+                    None => return,
+                    Some(Event::Snapshot(_) | Event::Batch(_)) => {}
+                },
+                Some(ended) = self.streams.join_next() => self.note_end(ended),
+            }
+            let view = self.api.parts().store.view();
+            self.open(&view, options);
+            if view.get::<jaco_types::Deployment>(self.deployment.as_str()).is_none() && self.streams.is_empty() {
+                return;
             }
         }
     }
 
-    /// Opens a stream for each container of the service that has none yet.
-    fn open_new(&mut self, view: &View, options: LogOptions) {
-        let observed: Vec<(ReplicaId, String)> = view
+    fn note_end(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        // A task that panicked leaves its container as it is: its lines are not read any more.
+        let Ok(Ended { container, last_ms, failed }) = ended else { return };
+        if let Some(reading) = self.containers.get_mut(&container) {
+            reading.open = false;
+            reading.warned = failed || (reading.warned && last_ms.is_none());
+            reading.last_ms = last_ms.or(reading.last_ms);
+        }
+    }
+
+    /// Opens a stream for each container of the service that has none: a new one, one that was started again, and one that still
+    /// runs although its stream ended, as after a restart of the engine.
+    fn open(&mut self, view: &View, options: LogOptions) {
+        let observed = view
             .list::<ReplicaObserved>()
-            .filter(|replica| replica.deployment == self.deployment && replica.service == self.service)
-            .filter_map(|replica| Some((replica.id.clone(), replica.container_id.clone()?)))
-            .collect();
-        for (replica, container) in observed {
-            if self.opened.insert(container.clone()) {
-                let host = self.api.parts().hostname.to_string();
-                let source = self.api.parts().logs.clone();
-                let (lines, receiver) = mpsc::channel(16);
-                let reading = source.read(container, options, lines);
-                self.streams.spawn(pump(replica, host, reading, receiver, self.answers.clone()));
-            }
+            .filter(|replica| replica.deployment == self.deployment && replica.service == self.service);
+        for replica in observed {
+            let Some(container) = &replica.container_id else { continue };
+            let known = self.containers.get(container).copied();
+            let (mut reading, options, pause) = match known {
+                None => (Reading::default(), options, Duration::ZERO),
+                Some(reading) if reading.open => continue,
+                Some(reading) => {
+                    let runs = matches!(replica.state, ReplicaState::Running | ReplicaState::Degraded);
+                    if !self.options.follow || !(runs || replica.restart_count != reading.restarts) {
+                        continue;
+                    }
+                    // One that ended without a line had none that was wanted; one that failed is read as at first.
+                    let options = match (reading.last_ms, reading.warned) {
+                        (None, true) => self.options,
+                        (last_ms, _) => {
+                            LogOptions { since_ms: last_ms.or(reading.opened_ms), tail: None, ..self.options }
+                        }
+                    };
+                    (reading, options, REOPEN)
+                }
+            };
+            reading.open = true;
+            reading.opened_ms = Some(jaco_state::Clock::now_ms(&SystemClock::default()));
+            reading.restarts = replica.restart_count;
+            let pump = Pump {
+                replica: replica.id.clone(),
+                container: container.clone(),
+                host: self.api.parts().hostname.to_string(),
+                source: self.api.parts().logs.clone(),
+                options,
+                pause,
+                after_ms: reading.last_ms,
+                warned: reading.warned,
+                answers: self.answers.clone(),
+            };
+            self.containers.insert(container.clone(), reading);
+            self.streams.spawn(pump.run());
         }
     }
 }
 
 /// Carries one container's lines to the client; a failure becomes a warning, and the other containers go on.
-async fn pump(
+struct Pump {
     replica: ReplicaId,
+    container: String,
     host: String,
-    reading: jaco_state::BoxFuture<'static, Result<(), UserError>>,
-    mut lines: mpsc::Receiver<ReplicaLogLine>,
+    source: Arc<dyn LogSource>,
+    options: LogOptions,
+    /// Time to wait before the stream is opened.
+    pause: Duration,
+    /// Lines up to this time were passed on before.
+    after_ms: Option<u64>,
+    /// Whether a failure was told already.
+    warned: bool,
     answers: mpsc::Sender<Answer>,
-) {
-    let forward = async {
+}
+
+impl Pump {
+    async fn run(self) -> Ended {
+        tokio::time::sleep(self.pause).await;
+        let (lines, receiver) = mpsc::channel(16);
+        let reading = self.source.read(self.container.clone(), self.options, lines);
+        let (result, last_ms) = tokio::join!(reading, self.forward(receiver));
+        if let Err(error) = &result
+            && !(self.warned && last_ms.is_none())
+        {
+            let message = format!("the logs of {} cannot be read: {}", self.replica, error.message);
+            let event = v1::logs_response::Event::Warning(v1::LogWarning { host: self.host, message });
+            // A client that is gone needs no warning.
+            let _ = self.answers.send(Ok(v1::LogsResponse { event: Some(event) })).await;
+        }
+        Ended { container: self.container, last_ms, failed: result.is_err() }
+    }
+
+    /// Owns the receiver, so that the reading ends when the client is gone.
+    async fn forward(&self, mut lines: mpsc::Receiver<ReplicaLogLine>) -> Option<u64> {
+        let mut last_ms = None;
         while let Some(line) = lines.recv().await {
+            if self.after_ms.is_some_and(|after| line.ts_ms <= after) {
+                continue;
+            }
+            last_ms = Some(line.ts_ms);
             let line = v1::LogLine {
-                replica_id: replica.to_string(),
-                host: host.clone(),
+                replica_id: self.replica.to_string(),
+                host: self.host.clone(),
                 stream: line.stream.to_owned(),
                 ts_ms: line.ts_ms,
                 line: line.line,
             };
             let event = v1::logs_response::Event::Line(line);
-            if answers.send(Ok(v1::LogsResponse { event: Some(event) })).await.is_err() {
-                return;
+            if self.answers.send(Ok(v1::LogsResponse { event: Some(event) })).await.is_err() {
+                break;
             }
         }
-    };
-    let (result, ()) = tokio::join!(reading, forward);
-    if let Err(error) = result {
-        let message = format!("the logs of {replica} cannot be read: {}", error.message);
-        let event = v1::logs_response::Event::Warning(v1::LogWarning { host, message });
-        // A client that is gone needs no warning.
-        let _ = answers.send(Ok(v1::LogsResponse { event: Some(event) })).await;
+        last_ms
     }
 }

@@ -1,10 +1,13 @@
 //! Manifests on their way in: limits, the checked spec with its remarks, and the comparison with what is active.
 
+use jaco_manifest::diff::Side;
 use jaco_manifest::model::Options;
 use jaco_manifest::{Diagnostic, Resolution, Severity, SourceNames, diff as spec_diff, resolve as resolve_texts};
 use jaco_proto::v1;
 use jaco_state::View;
-use jaco_types::{DeploymentSpec, ErrorCode, ReplicaDesired, UserError};
+use jaco_types::{
+    Deployment, DeploymentName, DeploymentRevision, DeploymentSpec, ErrorCode, ReplicaDesired, UserError,
+};
 
 use crate::Parts;
 
@@ -83,13 +86,24 @@ fn remark(diagnostic: &Diagnostic) -> Option<v1::Remark> {
     Some(jaco_proto::remark_to_wire(severity, diagnostic.to_user_error()))
 }
 
-/// What differs between two specs, and the replicas whose containers would be replaced.
-pub(crate) fn diff(view: &View, before: Option<&std::sync::Arc<DeploymentSpec>>, after: &DeploymentSpec) -> v1::Diff {
-    let diff = spec_diff::diff(before.map(AsRef::as_ref), after);
+/// A stored revision.
+pub(crate) fn revision<'a>(view: &'a View, name: &DeploymentName, number: u64) -> Option<&'a DeploymentRevision> {
+    view.get(&DeploymentRevision::key_of(name, number))
+}
+
+/// What differs between the active spec and one that was made of this compose text, and the replicas whose containers would be replaced.
+pub(crate) fn diff(view: &View, before: Option<&DeploymentSpec>, after: &DeploymentSpec, text: &str) -> v1::Diff {
+    let active = view
+        .get::<Deployment>(after.name.as_str())
+        .and_then(|deployment| revision(view, &deployment.name, deployment.active_revision));
+    let before =
+        before.map(|spec| Side { spec, compose_yaml: active.map_or("", |revision| revision.compose_yaml.as_str()) });
+    let diff = spec_diff::diff(before, Side { spec: after, compose_yaml: text });
+    let after = &after.name;
     let item = |object: &spec_diff::Object| v1::DiffItem { kind: object.kind.to_owned(), name: object.name.clone() };
     let restarts = view
         .list::<ReplicaDesired>()
-        .filter(|replica| replica.deployment == after.name && diff.restarts.contains(&replica.service))
+        .filter(|replica| replica.deployment == *after && diff.restarts.contains(&replica.service))
         .map(|replica| replica.id.to_string())
         .collect();
     v1::Diff {
@@ -101,8 +115,8 @@ pub(crate) fn diff(view: &View, before: Option<&std::sync::Arc<DeploymentSpec>>,
                 kind: update.kind.to_owned(),
                 name: update.name.clone(),
                 field: update.field.clone(),
-                old: update.old.clone().unwrap_or_default(),
-                new: update.new.clone().unwrap_or_default(),
+                old: update.old.clone(),
+                new: update.new.clone(),
             })
             .collect(),
         removes: diff.removes.iter().map(item).collect(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jaco_proto::MAX_MESSAGE_BYTES;
+use jaco_proto::v1::audit_server::AuditServer;
 use jaco_proto::v1::cluster_server::ClusterServer;
 use jaco_proto::v1::deploy_server::DeployServer;
 use jaco_proto::v1::node_server::NodeServer;
@@ -36,6 +37,7 @@ pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToke
         .timeout(limits.call_deadline)
         .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(std::time::Duration::from_secs(10)))
+        .add_service(AuditServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ClusterServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(
             DeployServer::new(api.clone())

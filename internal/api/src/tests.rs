@@ -18,6 +18,7 @@ use tonic::transport::Channel;
 
 use super::*;
 
+mod audit;
 mod deploy;
 mod read;
 mod stream;
@@ -27,6 +28,7 @@ mod stream;
 struct Fixed {
     level: Mutex<String>,
     applies: AtomicU64,
+    readings: Arc<AtomicU64>,
 }
 
 impl Consensus for Fixed {
@@ -92,9 +94,24 @@ impl LogSource for Fixed {
         options: LogOptions,
         lines: mpsc::Sender<ReplicaLogLine>,
     ) -> BoxFuture<'static, Result<(), UserError>> {
+        let readings = self.readings.clone();
         Box::pin(async move {
             if container_id.starts_with("broken") {
                 return Err(UserError::new(ErrorCode::DockerError, "no such container"));
+            }
+            if container_id == "endless" {
+                let line = ReplicaLogLine { stream: "stdout", ts_ms: 9, line: "again".to_owned() };
+                while lines.send(line.clone()).await.is_ok() {}
+                return Ok(());
+            }
+            if container_id == "twice" {
+                // Ends like a container that is started again: each reading has one more line than the one before.
+                let lives = readings.fetch_add(1, Ordering::Relaxed) + 1;
+                for life in 1..=lives {
+                    let line = ReplicaLogLine { stream: "stdout", ts_ms: life, line: format!("life {life}") };
+                    let _ = lines.send(line).await;
+                }
+                return Ok(());
             }
             let line = ReplicaLogLine { stream: "stdout", ts_ms: 9, line: format!("from {container_id}") };
             // A receiver that is gone ends the reading, as in the real source.

@@ -1,6 +1,7 @@
 //! One method per call of the API.
 
 use jaco_proto::MAX_MESSAGE_BYTES;
+use jaco_proto::v1::audit_client::AuditClient;
 use jaco_proto::v1::cluster_client::ClusterClient;
 use jaco_proto::v1::deploy_client::DeployClient;
 use jaco_proto::v1::node_client::NodeClient;
@@ -59,6 +60,7 @@ calls! {
     /// Sets the log level of the daemon until its next start.
     pub set_log_level = NodeClient.set_log_level(SetLogLevelRequest) -> SetLogLevelResponse, Read;
     pub(crate) open_logs = DeployClient.logs(LogsRequest) -> tonic::Streaming<LogsResponse>, Stream;
+    pub(crate) open_audit = AuditClient.query(AuditQueryRequest) -> tonic::Streaming<AuditQueryResponse>, Stream;
     pub(crate) open_watch = WatchClient.subscribe(SubscribeRequest) -> tonic::Streaming<SubscribeResponse>, Stream;
 }
 
@@ -94,6 +96,15 @@ impl Client {
     /// Log lines; with `follow` the stream goes on until dropped. The deadline is that of the first answer; lines have none.
     pub async fn logs(&self, request: LogsRequest, deadline: Deadline) -> Result<Events<LogsResponse>, UserError> {
         Ok(Events::new(self.open_logs(request, deadline).await?, self))
+    }
+
+    /// Events of the audit log; with `follow` the stream goes on until dropped. The deadline is that of the first answer.
+    pub async fn audit(
+        &self,
+        request: AuditQueryRequest,
+        deadline: Deadline,
+    ) -> Result<Events<AuditQueryResponse>, UserError> {
+        Ok(Events::new(self.open_audit(request, deadline).await?, self))
     }
 
     /// Changes of the replicated state until dropped. The deadline is that of the first answer.

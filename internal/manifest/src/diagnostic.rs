@@ -18,6 +18,12 @@ pub enum Severity {
     Error,
 }
 
+/// Bytes of a dotted path that are kept.
+const MAX_FIELD: usize = 256;
+
+/// Problems that one step of reading keeps: a hostile file must not fill memory with them, and nobody reads more.
+pub(crate) const MAX_PROBLEMS: usize = 1_000;
+
 /// One remark about a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
@@ -58,10 +64,15 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the dotted path.
+    /// Sets the dotted path. A path of more than [`MAX_FIELD`] bytes is cut: keys may be as long as the file.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        let mut field = field.into();
+        if field.len() > MAX_FIELD {
+            field.truncate(field.floor_char_boundary(MAX_FIELD));
+            field.push('…');
+        }
+        self.field = Some(field);
         self
     }
 

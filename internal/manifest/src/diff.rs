@@ -76,11 +76,23 @@ impl fmt::Display for SpecDiff {
     }
 }
 
-/// Compares the active revision, if there is one, with a new one. Values that may be secret are not in the result.
-pub fn diff(old: Option<&DeploymentSpec>, new: &DeploymentSpec) -> SpecDiff {
+/// A revision to compare.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// What it asks for.
+    pub spec: &'a DeploymentSpec,
+    /// The compose text it was made of, which says where variables are part of a value; empty when that is not known.
+    pub compose_yaml: &'a str,
+}
+
+/// Compares the active revision, if there is one, with a new one. Values that may be secret are not in the result: those of
+/// variables with a telling name, and those that a file of variables is part of, where they are free text (an image or a port
+/// that a variable chose is shown).
+pub fn diff(old: Option<Side<'_>>, new: Side<'_>) -> SpecDiff {
     let mut result = SpecDiff::default();
     let old_objects = old.map(objects).unwrap_or_default();
     let new_objects = objects(new);
+    let (old, new) = (old.map(|side| side.spec), new.spec);
     for (key, fields) in &new_objects {
         let object = Object { kind: key.0, name: key.1.clone() };
         match old_objects.get(key) {
@@ -110,17 +122,22 @@ struct FieldValue {
 
 type Fields = BTreeMap<String, FieldValue>;
 
-fn objects(spec: &DeploymentSpec) -> BTreeMap<(&'static str, String), Fields> {
+fn objects(side: Side<'_>) -> BTreeMap<(&'static str, String), Fields> {
+    let spec = side.spec;
+    let marked = marked_texts(side.compose_yaml);
     let mut objects = BTreeMap::new();
-    let none = BTreeSet::new();
+    let none = Secrets::default();
     let mut deployment = Fields::new();
     if let Some(email) = &spec.acme_email {
         deployment.insert("acme_email".to_owned(), FieldValue { text: email.clone(), hidden: false });
     }
     objects.insert(("deployment", spec.name.to_string()), deployment);
     for (name, service) in &spec.services {
-        let hidden: BTreeSet<&str> = service.hidden_environment.iter().map(String::as_str).collect();
-        let mut fields = fields(service, &hidden);
+        let secrets = Secrets {
+            variables: service.hidden_environment.iter().map(String::as_str).collect(),
+            fields: marked.get(name.as_str()).cloned().unwrap_or_default(),
+        };
+        let mut fields = fields(service, &secrets);
         // These are always there, so that a change to or from the default shows both values.
         fields.insert("placement".to_owned(), shown(placement_text(&service.placement)));
         fields.retain(|field, _| field != "hidden_environment" && !field.starts_with("placement."));
@@ -158,15 +175,15 @@ fn placement_text(placement: &jaco_types::Placement) -> String {
 }
 
 /// The leaves of a spec by dotted path; `container.` is left out, as users write those keys on the service.
-fn fields(spec: &impl Serialize, hidden: &BTreeSet<&str>) -> Fields {
+fn fields(spec: &impl Serialize, secrets: &Secrets<'_>) -> Fields {
     let mut fields = Fields::new();
     // A spec holds nothing JSON cannot; an empty result would merely compare as "no fields".
     let value = serde_json::to_value(spec).unwrap_or_default();
-    collect("", &value, hidden, &mut fields);
+    collect("", &value, secrets, &mut fields);
     fields
 }
 
-fn collect(path: &str, value: &Value, hidden: &BTreeSet<&str>, fields: &mut Fields) {
+fn collect(path: &str, value: &Value, secrets: &Secrets<'_>, fields: &mut Fields) {
     match value {
         Value::Object(map) if !map.is_empty() || path.is_empty() => {
             for (key, child) in map {
@@ -175,26 +192,56 @@ fn collect(path: &str, value: &Value, hidden: &BTreeSet<&str>, fields: &mut Fiel
                     "container" => key.clone(),
                     _ => format!("{path}.{key}"),
                 };
-                collect(&child_path, child, hidden, fields);
+                collect(&child_path, child, secrets, fields);
             }
         }
         Value::Null => {}
         Value::String(text) => {
-            fields.insert(path.to_owned(), FieldValue { text: text.clone(), hidden: is_hidden(path, hidden) });
+            fields.insert(path.to_owned(), FieldValue { text: text.clone(), hidden: secrets.hide(path) });
         }
         Value::Object(_) | Value::Array(_) | Value::Bool(_) | Value::Number(_) => {
-            fields.insert(path.to_owned(), FieldValue { text: value.to_string(), hidden: is_hidden(path, hidden) });
+            fields.insert(path.to_owned(), FieldValue { text: value.to_string(), hidden: secrets.hide(path) });
         }
     }
 }
 
-fn is_hidden(path: &str, hidden: &BTreeSet<&str>) -> bool {
-    path.strip_prefix("environment.").is_some_and(|name| hidden.contains(name) || is_secret_name(name))
+/// What of a service is not shown.
+#[derive(Default)]
+struct Secrets<'a> {
+    /// Names of environment variables.
+    variables: BTreeSet<&'a str>,
+    /// Fields of free text that variables are part of.
+    fields: BTreeSet<&'static str>,
+}
+
+impl Secrets<'_> {
+    fn hide(&self, path: &str) -> bool {
+        let (field, name) = path.split_once('.').unwrap_or((path, ""));
+        match field {
+            "environment" => self.variables.contains(name) || is_secret_name(name),
+            "labels" | "annotations" | "logging" => self.fields.contains(field) || is_secret_name(name),
+            _ => self.fields.contains(field),
+        }
+    }
+}
+
+/// Fields of a service that hold free text, in which a password may stand: named alike in the compose file and in the spec.
+const FREE_TEXTS: [&str; 6] = ["annotations", "command", "entrypoint", "healthcheck", "labels", "logging"];
+
+/// By service: the fields of free text that variables are part of.
+fn marked_texts(compose_yaml: &str) -> BTreeMap<String, BTreeSet<&'static str>> {
+    let mut marked: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+    for (service, key) in crate::source::marked_service_keys(compose_yaml) {
+        if let Some(field) = FREE_TEXTS.into_iter().find(|field| *field == key) {
+            marked.entry(service).or_default().insert(field);
+        }
+    }
+    marked
 }
 
 /// Whether a variable's name is one that secrets usually have.
 pub fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
+    let name = name.to_ascii_uppercase().replace(['.', '-'], "_");
     let marks = ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE", "APIKEY"];
     marks.iter().any(|mark| name.contains(mark))
         || name.split('_').any(|word| matches!(word, "KEY" | "KEYS" | "PASS" | "PWD" | "AUTH" | "DSN" | "SALT"))

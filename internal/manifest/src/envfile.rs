@@ -1,6 +1,6 @@
 //! Files of variables: the dotenv dialect of docker compose, and its `format: raw`.
 //!
-//! A line is `NAME=value`, with optional `export` before and blanks around the `=`. An unquoted value ends at ` #` or the line's
+//! A line is `NAME=value`, with optional `export` before and blanks around the `=`. An unquoted value ends at a `#` after a blank or at the line's
 //! end; a value in single quotes is literal, one in double quotes knows escapes, both may span lines. Except in single quotes,
 //! `$NAME` and `${NAME:-default}` refer to other variables. A name alone has no value of its own.
 

@@ -15,7 +15,7 @@ use jaco_types::ErrorCode;
 
 pub use template::{Expanded, Problem, Template};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, MAX_PROBLEMS, Severity};
 use crate::yaml::{Node, Position, Value, quote};
 
 /// Names and values of the `environment:` file.
@@ -28,12 +28,14 @@ pub const EXPANSION_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Interpolator {
     warned: BTreeSet<String>,
+    /// Mistakes told so far.
+    mistakes: usize,
     bytes_left: usize,
 }
 
 impl Default for Interpolator {
     fn default() -> Self {
-        Interpolator { warned: BTreeSet::new(), bytes_left: EXPANSION_BYTES }
+        Interpolator { warned: BTreeSet::new(), mistakes: 0, bytes_left: EXPANSION_BYTES }
     }
 }
 
@@ -56,7 +58,12 @@ impl Interpolator {
                         scalar.plain &= !expanded.touched;
                         scalar.interpolated |= expanded.from_variable;
                     }
-                    Err(problem) => diagnostics.push(report(&problem, &node.at, path)),
+                    Err(problem) => {
+                        self.mistakes += 1;
+                        if self.mistakes <= MAX_PROBLEMS {
+                            diagnostics.push(report(&problem, &node.at, path));
+                        }
+                    }
                 }
             }
             Value::List(items) => {
@@ -84,7 +91,7 @@ impl Interpolator {
 
     fn warn(&mut self, expanded: &Expanded, at: &Position, path: &[String], diagnostics: &mut Diagnostics) {
         for name in &expanded.unset {
-            if self.warned.insert(name.clone()) {
+            if self.warned.len() < MAX_PROBLEMS && self.warned.insert(name.clone()) {
                 let message = format!(
                     "the variable {} is not set and becomes the empty string; set it in the `environment:` file, or write a \
                      default: `${{{name}:-value}}`",

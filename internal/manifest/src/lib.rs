@@ -22,5 +22,5 @@ pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use resolve::{Checked, Resolution, SourceNames, check, resolve};
-pub use source::{Disk, Files, MapFiles, Project, ProjectRequest, ReadError, read_project};
+pub use source::{Disk, Files, MAX_TEXT_BYTES, MapFiles, Project, ProjectRequest, ReadError, read_project};
 pub use yaml::{Entry, MergeTag, Node, Position, Scalar, Value};

@@ -22,5 +22,5 @@ mod tests;
 
 pub use files::{Disk, Files, MapFiles, ReadError};
 pub(crate) use project::read;
-pub use project::{Project, ProjectRequest, read_project};
-pub(crate) use render::finish_received;
+pub use project::{MAX_TEXT_BYTES, Project, ProjectRequest, read_project};
+pub(crate) use render::{finish_received, marked_service_keys};

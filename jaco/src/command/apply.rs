@@ -1,19 +1,17 @@
 //! `apply`.
 
 use clap::Args;
-use jaco_client::{Client, Deadline};
 use jaco_manifest::ProjectRequest;
 use jaco_proto::v1::{ApplyRequest, ApplyResponse};
 use jaco_types::UserError;
 
 use super::manifest::{Texts, read};
-use super::{NORMAL, WAIT, say_remarks};
+use super::{NORMAL, WAIT, say_remarks, wait_and_show};
 use crate::failure::Failure;
-use crate::progress::Progress;
 use crate::session::Session;
 use crate::view::change::{Applied, DryRun};
 use crate::view::remark::{Remark, remarks};
-use crate::wait::{Target, outcome, until_running};
+use crate::wait::Target;
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
@@ -64,7 +62,15 @@ pub async fn run(arguments: &Arguments, session: &Session<'_>) -> Result<(), Fai
     if !arguments.wait {
         return session.printer().show(&Applied::new(answer, None, reading.remarks)?);
     }
-    wait(&client, answer, reading.remarks, waiting, session).await
+    let target = Target {
+        deployment: answer.deployment.clone(),
+        revision: answer.applied_revision,
+        attempt: answer.attempt,
+        index: answer.index,
+    };
+    // What was applied stays applied, however the wait ended.
+    wait_and_show(&client, &target, waiting, session, |outcome| Applied::new(answer, Some(outcome), reading.remarks))
+        .await
 }
 
 /// Never empty: a reading without texts without errors would be a fault of this program.
@@ -90,27 +96,4 @@ fn new_remarks(local: &[Remark], answer: &ApplyResponse) -> Result<Vec<Remark>, 
     let mut new = remarks(answer.remarks.clone())?;
     new.retain(|remark| !local.iter().any(|known| known.says_the_same(remark)));
     Ok(new)
-}
-
-async fn wait(
-    client: &Client,
-    answer: ApplyResponse,
-    local: Vec<Remark>,
-    deadline: Deadline,
-    session: &Session<'_>,
-) -> Result<(), Failure> {
-    let target = Target {
-        deployment: answer.deployment.clone(),
-        revision: answer.applied_revision,
-        attempt: answer.attempt,
-        index: answer.index,
-    };
-    let mut progress = Progress::new(!session.is_quiet() && session.speaks_text());
-    let waited = until_running(client, &target, deadline, &mut progress).await;
-    drop(progress);
-    // What was applied stays applied, however the wait ended.
-    if let Some(outcome) = outcome(&waited) {
-        session.printer().show(&Applied::new(answer, Some(outcome), local)?)?;
-    }
-    Ok(waited?)
 }

@@ -2,10 +2,12 @@
 
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell as Generator;
+use serde::Serialize;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
-use crate::printer::print_plain;
+use crate::printer::View;
+use crate::session::Session;
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
@@ -26,7 +28,24 @@ enum Shell {
     Fish,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// A shell's script.
+#[derive(Debug, Serialize)]
+struct Script {
+    shell: String,
+    script: String,
+}
+
+impl View for Script {
+    fn table(&self) -> String {
+        self.script.clone()
+    }
+
+    fn quiet(&self) -> String {
+        self.script.clone()
+    }
+}
+
+pub fn run(arguments: &Arguments, session: &Session<'_>) -> Result<(), Failure> {
     let generator = match arguments.shell {
         Shell::Bash => Generator::Bash,
         Shell::Zsh => Generator::Zsh,
@@ -34,5 +53,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut script = Vec::new();
     clap_complete::generate(generator, &mut Cli::command(), "jaco", &mut script);
-    print_plain(&String::from_utf8_lossy(&script))
+    let script = String::from_utf8_lossy(&script).into_owned();
+    session.printer().item(&Script { shell: generator.to_string(), script })
 }

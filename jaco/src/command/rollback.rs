@@ -1,15 +1,13 @@
 //! `rollback`.
 
 use clap::Args;
-use jaco_client::{Client, Deadline};
-use jaco_proto::v1::{RollbackRequest, RollbackResponse};
+use jaco_proto::v1::RollbackRequest;
 
-use super::{NORMAL, WAIT, say_remarks};
+use super::{NORMAL, WAIT, say_remarks, wait_and_show};
 use crate::failure::Failure;
-use crate::progress::Progress;
 use crate::session::Session;
 use crate::view::change::{DryRun, RolledBack};
-use crate::wait::{Target, outcome, until_running};
+use crate::wait::Target;
 
 /// Arguments of `rollback`.
 #[derive(Debug, Args)]
@@ -48,28 +46,16 @@ pub async fn run(arguments: &Arguments, session: &Session<'_>) -> Result<(), Fai
         say_remarks(session, &view.remarks);
         return session.printer().show(&view);
     }
-    wait(&client, answer, waiting, session).await
-}
-
-async fn wait(
-    client: &Client,
-    answer: RollbackResponse,
-    deadline: Deadline,
-    session: &Session<'_>,
-) -> Result<(), Failure> {
     let target = Target {
         deployment: answer.deployment.clone(),
         revision: answer.revision,
         attempt: answer.attempt,
         index: answer.index,
     };
-    let mut progress = Progress::new(!session.is_quiet() && session.speaks_text());
-    let waited = until_running(client, &target, deadline, &mut progress).await;
-    drop(progress);
-    if let Some(outcome) = outcome(&waited) {
+    wait_and_show(&client, &target, waiting, session, |outcome| {
         let view = RolledBack::new(answer, Some(outcome))?;
         say_remarks(session, &view.remarks);
-        session.printer().show(&view)?;
-    }
-    Ok(waited?)
+        Ok(view)
+    })
+    .await
 }

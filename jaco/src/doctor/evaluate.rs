@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::facts::{AppArmor, Cgroup, Clock, Engine, Facts, Holder, Port, Space, Sync};
+use super::facts::{AppArmor, Cgroup, Clock, Config, Engine, Facts, Holder, Listener, Port, Space, Sync};
 use super::report::{Check, Verdict};
 use crate::text::bytes;
 
@@ -20,8 +20,8 @@ const LITTLE_SPACE: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Judges the facts, in a fixed order.
 pub fn evaluate(facts: &Facts) -> Vec<Check> {
-    let mut checks = vec![engine(&facts.engine), apparmor(facts.apparmor), cgroup(facts.cgroup)];
-    checks.extend(facts.ports.iter().map(port));
+    let mut checks = vec![config(&facts.config), engine(&facts.engine), apparmor(facts.apparmor), cgroup(facts.cgroup)];
+    checks.extend(facts.ports.iter().map(|listed| port(listed, &facts.config)));
     checks.extend([sync(&facts.sync), clock(facts.clock), space(&facts.space), tun(facts.tun), nft(facts.nft)]);
     checks
 }
@@ -32,6 +32,20 @@ fn ok(name: &str, details: impl Into<String>) -> Check {
 
 fn bad(name: &str, result: Verdict, details: impl Into<String>, fix: impl Into<String>) -> Check {
     Check { name: name.to_owned(), result, details: details.into(), fix: Some(fix.into()) }
+}
+
+fn config(config: &Config) -> Check {
+    let (name, path) = ("config", config.path.display());
+    match &config.file {
+        Ok(true) => ok(name, path.to_string()),
+        Ok(false) => ok(name, format!("there is no {path}: the defaults are in force")),
+        Err(reason) => bad(
+            name,
+            Verdict::Missing,
+            format!("{path} cannot be used ({reason}); the defaults were looked at"),
+            "run doctor as a user who may read it, and see: jacod config",
+        ),
+    }
 }
 
 fn engine(engine: &Engine) -> Check {
@@ -102,15 +116,14 @@ fn cgroup(cgroup: Cgroup) -> Check {
     }
 }
 
-fn port(port: &Port) -> Check {
+fn port(port: &Port, config: &Config) -> Check {
     let name = format!("port {}", port.number);
-    let (use_for, key, result) = match port.number {
-        80 => ("HTTP ingress", "http_addr", Verdict::Missing),
-        443 => ("HTTPS ingress", "https_addr", Verdict::Warning),
-        7000 => ("API between nodes", "listen_addr", Verdict::Warning),
-        _ => ("consensus between nodes", "cluster_addr", Verdict::Warning),
+    let result = match port.listener {
+        Listener::Http => Verdict::Missing,
+        Listener::Https | Listener::Api | Listener::Cluster | Listener::Metrics => Verdict::Warning,
     };
-    let fix = format!("stop what holds it, or set {key} in /etc/jaco/jacod.yaml ({use_for})");
+    let (key, purpose) = (port.listener.key(), port.listener.purpose());
+    let fix = format!("stop what holds it, or set {key} in {} ({purpose})", config.path.display());
     match &port.holder {
         Holder::Nobody => ok(&name, "free"),
         Holder::Process(process) if process == "jacod" => ok(&name, "held by jacod"),

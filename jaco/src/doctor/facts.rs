@@ -6,6 +6,7 @@ use std::time::Duration;
 /// Everything the judgement needs.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    pub config: Config,
     pub engine: Engine,
     pub apparmor: AppArmor,
     pub cgroup: Cgroup,
@@ -54,9 +55,52 @@ pub enum Cgroup {
     Absent,
 }
 
+/// The daemon's own file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub path: PathBuf,
+    /// Whether it is there, or why it cannot be used.
+    pub file: Result<bool, String>,
+}
+
+/// What the daemon listens on TCP ports for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    Http,
+    Https,
+    Api,
+    Cluster,
+    Metrics,
+}
+
+impl Listener {
+    /// Its key in the daemon's file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Listener::Http => "http_addr",
+            Listener::Https => "https_addr",
+            Listener::Api => "listen_addr",
+            Listener::Cluster => "cluster_addr",
+            Listener::Metrics => "metrics_addr",
+        }
+    }
+
+    /// What it is for.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Listener::Http => "HTTP ingress",
+            Listener::Https => "HTTPS ingress",
+            Listener::Api => "API between nodes",
+            Listener::Cluster => "consensus between nodes",
+            Listener::Metrics => "metrics and readiness",
+        }
+    }
+}
+
 /// A TCP port of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
+    pub listener: Listener,
     pub number: u16,
     pub holder: Holder,
 }

@@ -8,12 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::process::Command;
 
-use super::engine;
-use super::facts::{AppArmor, Cgroup, Clock, Facts, Space, Sync};
+use super::facts::{AppArmor, Cgroup, Clock, Config, Facts, Space, Sync};
 use super::listeners::holders;
-
-/// The daemon's ports as configured by default: ingress, API, consensus.
-const PORTS: [u16; 4] = [80, 443, 7000, 7001];
+use super::{config, engine};
 
 /// Samples of the sync measurement, and the time after which it ends with fewer.
 const SAMPLES: usize = 32;
@@ -25,24 +22,28 @@ const RECORD: usize = 1024;
 /// Where to look.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The daemon's data directory; where it does not exist yet, the nearest directory above that does is measured.
-    pub data_dir: PathBuf,
-    /// The engine's socket.
-    pub docker_socket: PathBuf,
+    /// The daemon's own file, which says the rest.
+    pub config: PathBuf,
+    /// The data directory in place of the file's; where it does not exist yet, the nearest directory above that does is measured.
+    pub data_dir: Option<PathBuf>,
+    /// The engine's socket in place of the file's.
+    pub docker_socket: Option<PathBuf>,
 }
 
 /// Gathers everything.
 pub async fn gather(places: &Places) -> Facts {
-    let directory = nearest(&places.data_dir);
+    let configured = config::read(&places.config);
+    let directory = nearest(places.data_dir.as_ref().unwrap_or(&configured.data_dir));
     Facts {
-        engine: engine::ask(&places.docker_socket),
+        config: Config { path: places.config.clone(), file: configured.file },
+        engine: engine::ask(places.docker_socket.as_ref().unwrap_or(&configured.docker_socket)),
         apparmor: AppArmor {
             in_kernel: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|text| text.trim() == "Y"),
             has_parser: has_program("apparmor_parser"),
         },
         cgroup: cgroup(Path::new("/sys/fs/cgroup")),
-        ports: holders(&PORTS),
+        ports: holders(&configured.ports),
         sync: measure_sync(&directory).map_err(|error| format!("{}: {error}", directory.display())),
         clock: clock().await,
         space: space(&directory),

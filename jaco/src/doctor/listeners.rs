@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::facts::{Holder, Port};
+use super::facts::{Holder, Listener, Port};
 
 /// State LISTEN in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
 /// Finds the holders of these ports. Names of processes of other users take root.
-pub fn holders(ports: &[u16]) -> Vec<Port> {
+pub fn holders(ports: &[(Listener, u16)]) -> Vec<Port> {
     let mut inodes = BTreeMap::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         inodes.extend(listening(&fs::read_to_string(table).unwrap_or_default()));
@@ -19,7 +19,7 @@ pub fn holders(ports: &[u16]) -> Vec<Port> {
         None => Holder::Nobody,
         Some(inode) => process_with_socket(*inode).map_or(Holder::Somebody, Holder::Process),
     };
-    ports.iter().map(|port| Port { number: *port, holder: holder(port) }).collect()
+    ports.iter().map(|(listener, port)| Port { listener: *listener, number: *port, holder: holder(port) }).collect()
 }
 
 /// Port → inode of its listening socket, from one table of the kernel.
@@ -74,6 +74,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let name = fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned();
-        assert_eq!(holders(&[port]), [Port { number: port, holder: Holder::Process(name) }]);
+        let found = Port { listener: Listener::Http, number: port, holder: Holder::Process(name) };
+        assert_eq!(holders(&[(Listener::Http, port)]), [found]);
     }
 }

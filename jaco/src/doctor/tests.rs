@@ -4,10 +4,19 @@ use crate::printer::View;
 
 fn healthy() -> Facts {
     Facts {
+        config: Config { path: "/etc/jaco/jacod.yaml".into(), file: Ok(true) },
         engine: Engine::Answers { version: "20.10.24".into(), api: "1.41".into() },
         apparmor: AppArmor { in_kernel: false, has_parser: false },
         cgroup: Cgroup::V2,
-        ports: [80, 443, 7000, 7001].map(|number| Port { number, holder: Holder::Nobody }).to_vec(),
+        ports: [
+            (Listener::Http, 80),
+            (Listener::Https, 443),
+            (Listener::Api, 7000),
+            (Listener::Cluster, 7001),
+            (Listener::Metrics, 7002),
+        ]
+        .map(|(listener, number)| Port { listener, number, holder: Holder::Nobody })
+        .to_vec(),
         sync: Ok(Sync {
             directory: "/var/lib".into(),
             median: Duration::from_micros(800),
@@ -38,7 +47,7 @@ fn a_healthy_machine_is_all_ok() {
     assert!(report.healthy && report.checks.iter().all(|check| check.result == Verdict::Ok));
     assert_eq!(
         report.table().lines().take(2).collect::<Vec<_>>(),
-        ["CHECK        RESULT   DETAILS", "engine       OK       engine 20.10.24, API 1.41"]
+        ["CHECK        RESULT   DETAILS", "config       OK       /etc/jaco/jacod.yaml"]
     );
     assert!(!report.table().contains("What to do"));
 }
@@ -84,6 +93,17 @@ fn ports_are_free_or_our_own() {
     assert_eq!(verdict("port 80", held(0, "nginx")), Verdict::Missing);
     assert_eq!(verdict("port 443", held(1, "nginx")), Verdict::Warning);
     assert_eq!(verdict("port 7001", |facts| facts.ports[3].holder = Holder::Somebody), Verdict::Warning);
+}
+
+#[test]
+fn a_port_is_judged_by_what_it_is_for_and_not_by_its_number() {
+    let moved = |facts: &mut Facts| {
+        facts.ports[0].number = 8080;
+        facts.ports[0].holder = Holder::Process("nginx".to_owned());
+    };
+    assert_eq!(verdict("port 8080", moved), Verdict::Missing);
+    assert_eq!(verdict("config", |facts| facts.config.file = Err("no".into())), Verdict::Missing);
+    assert_eq!(verdict("config", |facts| facts.config.file = Ok(false)), Verdict::Ok);
 }
 
 #[test]

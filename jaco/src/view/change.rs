@@ -21,8 +21,12 @@ pub struct Update {
     pub kind: String,
     pub name: String,
     pub field: String,
-    pub old: String,
-    pub new: String,
+    /// Absent when the field was not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// Absent when the field is not set any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
 }
 
 /// The difference between two revisions.
@@ -60,7 +64,9 @@ impl Diff {
     fn lines(&self) -> String {
         let adds = self.adds.iter().map(|item| format!("+ {}/{}", item.kind, item.name));
         let updates = self.updates.iter().map(|update| {
-            format!("~ {}/{} {}: {} -> {}", update.kind, update.name, update.field, update.old, update.new)
+            let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+            let (old, new) = (shown(&update.old), shown(&update.new));
+            format!("~ {}/{} {}: {old} -> {new}", update.kind, update.name, update.field)
         });
         let removes = self.removes.iter().map(|item| format!("- {}/{}", item.kind, item.name));
         let restarts = self.restarts.iter().map(|id| format!("restarts replica/{id}"));

@@ -417,3 +417,18 @@ fn log_lines() {
         json!({"replica_id": "shop-web-0", "host": "n1", "stream": "stderr", "ts": "2023-11-14T22:13:20.001Z", "line": "GET /"})
     );
 }
+
+#[test]
+fn a_field_that_was_not_set_is_told_apart_from_an_empty_one() {
+    let mut wire = fixtures::diff();
+    wire.updates[0].old = None;
+    wire.updates[0].new = Some(String::new());
+    let answer = v1::ApplyResponse { changed: true, diff: Some(wire), ..v1::ApplyResponse::default() };
+    let view = change::DryRun::of_apply(answer, Vec::new()).unwrap();
+    assert!(view.table().contains("~ service/web image: (none) ->"), "{}", view.table());
+    let json = serde_json::to_value(&view).unwrap();
+    assert_eq!(
+        json["diff"]["updates"][0],
+        serde_json::json!({"kind": "service", "name": "web", "field": "image", "new": ""})
+    );
+}

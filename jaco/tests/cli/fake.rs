@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use jaco_proto::v1::audit_server::{Audit, AuditServer};
 use jaco_proto::v1::cluster_server::{Cluster, ClusterServer};
 use jaco_proto::v1::deploy_server::{Deploy, DeployServer};
 use jaco_proto::v1::node_server::{Node, NodeServer};
@@ -34,6 +35,14 @@ pub struct Script {
     pub status: Mutex<Option<StatusResponse>>,
     /// Log events; the stream goes on for ever when the request asks to follow.
     pub logs: Mutex<Vec<LogsResponse>>,
+    /// Log streams end after their lines, also when the request asks to follow.
+    pub logs_end: Mutex<bool>,
+    /// What was asked for by `logs`.
+    pub log_requests: Mutex<Vec<LogsRequest>>,
+    /// The audit log; following goes on for ever after it.
+    pub audit: Mutex<Vec<AuditEvent>>,
+    /// What was asked for by `audit`.
+    pub audit_requests: Mutex<Vec<AuditQueryRequest>>,
     /// Never answers `cluster status`.
     pub hangs: Mutex<bool>,
     events: Mutex<Option<broadcast::Sender<()>>>,
@@ -85,33 +94,29 @@ impl Fake {
             apply: Mutex::new(apply_answer()),
             status: Mutex::new(Some(StatusResponse::default())),
             logs: Mutex::default(),
+            logs_end: Mutex::default(),
+            log_requests: Mutex::default(),
+            audit: Mutex::default(),
+            audit_requests: Mutex::default(),
             hangs: Mutex::default(),
             events: Mutex::new(Some(broadcast::channel(16).0)),
             watchers: Mutex::default(),
         });
-        let (stop, stopped) = oneshot::channel();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let service = Service(script.clone());
-        let path = directory.path().join("jaco.sock");
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::UnixListener::bind(path).unwrap();
-                ready.send(()).unwrap();
-                let serving = Server::builder()
-                    .add_service(ClusterServer::new(service.clone()))
-                    .add_service(DeployServer::new(service.clone()))
-                    .add_service(NodeServer::new(service.clone()))
-                    .add_service(WatchServer::new(service))
-                    .serve_with_incoming(UnixListenerStream::new(listener));
-                tokio::select! {
-                    result = serving => result.unwrap(),
-                    _ = stopped => {}
-                }
-            });
-        });
-        is_ready.recv().unwrap();
+        let (stop, thread) = serve(script.clone(), directory.path().join("jaco.sock"));
         Fake { script, directory, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Breaks every connection and refuses new ones, as a daemon that was killed.
+    pub fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).ok();
+        self.thread.take().unwrap().join().unwrap();
+        std::fs::remove_file(self.socket()).unwrap();
+    }
+
+    /// Serves again after a stop.
+    pub fn start_again(&mut self) {
+        let (stop, thread) = serve(self.script.clone(), self.socket());
+        (self.stop, self.thread) = (Some(stop), Some(thread));
     }
 
     /// The control socket.
@@ -120,10 +125,38 @@ impl Fake {
     }
 }
 
+fn serve(script: Arc<Script>, path: PathBuf) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let service = Service(script);
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::UnixListener::bind(path).unwrap();
+            ready.send(()).unwrap();
+            let serving = Server::builder()
+                .add_service(AuditServer::new(service.clone()))
+                .add_service(ClusterServer::new(service.clone()))
+                .add_service(DeployServer::new(service.clone()))
+                .add_service(NodeServer::new(service.clone()))
+                .add_service(WatchServer::new(service))
+                .serve_with_incoming(UnixListenerStream::new(listener));
+            tokio::select! {
+                result = serving => result.unwrap(),
+                _ = stopped => {}
+            }
+        });
+    });
+    is_ready.recv().unwrap();
+    (stop, thread)
+}
+
 impl Drop for Fake {
     fn drop(&mut self) {
-        self.stop.take().unwrap().send(()).ok();
-        self.thread.take().unwrap().join().ok();
+        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
+            stop.send(()).ok();
+            thread.join().ok();
+        }
     }
 }
 
@@ -277,11 +310,48 @@ impl Deploy for Service {
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
-        let events = self.0.logs.lock().unwrap().clone();
-        if request.into_inner().follow {
-            return Ok(Response::new(Box::pin(tokio_stream::iter(events.into_iter().cycle().map(Ok)))));
+        let request = request.into_inner();
+        let follow = request.follow;
+        self.0.log_requests.lock().unwrap().push(request);
+        if self.0.status.lock().unwrap().is_none() {
+            return Err(not_found());
         }
-        Ok(Response::new(Box::pin(tokio_stream::iter(events.into_iter().map(Ok)))))
+        let events = tokio_stream::iter(self.0.logs.lock().unwrap().clone().into_iter().map(Ok));
+        if follow && !*self.0.logs_end.lock().unwrap() {
+            return Ok(Response::new(Box::pin(events.chain(tokio_stream::pending()))));
+        }
+        Ok(Response::new(Box::pin(events)))
+    }
+}
+
+/// An event at this index.
+pub fn audit_event(raft_index: u64, kind: &str, payload: &[(&str, &str)]) -> AuditEvent {
+    AuditEvent {
+        r#type: kind.into(),
+        identity: "local".into(),
+        ts_ms: 1_700_000_000_000,
+        raft_index,
+        sequence: 0,
+        payload: payload.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+#[tonic::async_trait]
+impl Audit for Service {
+    type QueryStream = Stream<AuditQueryResponse>;
+
+    async fn query(&self, request: Request<AuditQueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
+        let request = request.into_inner();
+        self.0.audit_requests.lock().unwrap().push(request.clone());
+        let after = request.after.map_or(0, |place| place.raft_index);
+        let mut events = self.0.audit.lock().unwrap().clone();
+        events.retain(|event| event.raft_index > after);
+        let reached = events.last().map(|event| AuditPlace { raft_index: event.raft_index, sequence: 0 });
+        let first = tokio_stream::once(Ok(AuditQueryResponse { events, reached }));
+        if request.follow {
+            return Ok(Response::new(Box::pin(first.chain(tokio_stream::pending()))));
+        }
+        Ok(Response::new(Box::pin(first)))
     }
 }
 

@@ -60,20 +60,25 @@ fn a_missing_manifest_is_told_and_nothing_is_dialled() {
 fn doctor_reports_every_check_and_exits_by_them() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    let end = run(&mut jaco(&["doctor", "-o", "json", "--data-dir", path, "--docker-socket", "/nonexistent/d.sock"]));
+    let config = directory.path().join("jacod.yaml");
+    std::fs::write(&config, "http_addr: 127.0.0.1:18080\ndocker_socket: /elsewhere/d.sock\n").unwrap();
+    let mut doctor = jaco(&["doctor", "-o", "json", "--data-dir", path]);
+    let end = run(doctor.env("JACO_CONFIG", &config));
     let json = end.json();
     assert_eq!((end.code, &json["healthy"]), (1, &false.into()), "{json}");
     assert_eq!(end.stderr, "");
     let names: Vec<&str> =
         json["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
     let expected = [
+        "config",
         "engine",
         "apparmor",
         "cgroup",
-        "port 80",
+        "port 18080",
         "port 443",
         "port 7000",
         "port 7001",
+        "port 7002",
         "fsync",
         "clock",
         "disk space",
@@ -81,7 +86,15 @@ fn doctor_reports_every_check_and_exits_by_them() {
         "nft",
     ];
     assert_eq!(names, expected);
-    assert_eq!(json["checks"][0]["result"], "missing");
+    assert_eq!(json["checks"][1]["result"], "missing");
+    assert!(json["checks"][1]["details"].as_str().unwrap().contains("/elsewhere/d.sock"), "{json}");
     let table = run(&mut jaco(&["doctor", "--data-dir", path, "--docker-socket", "/nonexistent/d.sock"]));
     assert!(table.code == 1 && table.stdout.starts_with("CHECK ") && table.stdout.contains("What to do:"), "{table:?}");
+}
+
+#[test]
+fn completions_honour_the_format() {
+    let plain = run(&mut jaco(&["completions", "bash"]));
+    let json = run(&mut jaco(&["completions", "bash", "-o", "json"])).json();
+    assert_eq!((&json["shell"], json["script"].as_str().unwrap()), (&"bash".into(), plain.stdout.as_str()));
 }

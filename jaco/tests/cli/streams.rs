@@ -5,7 +5,7 @@ use std::io::Read;
 use jaco_proto::v1::{DeploymentStatus, LogWarning, LogsResponse, ReplicaState, logs_response};
 use serde_json::Value;
 
-use crate::fake::{Fake, line, state};
+use crate::fake::{Fake, audit_event, line, state};
 use crate::run::{End, eventually, interrupt, jaco_at, read_until, run, start};
 
 #[test]
@@ -90,9 +90,71 @@ fn logs_are_lines_and_warnings_go_aside() {
 }
 
 #[test]
+fn in_json_a_warning_is_an_object_too() {
+    let fake = Fake::start();
+    let warning = LogWarning { host: "n2".into(), message: "cannot be reached".into() };
+    *fake.script.logs.lock().unwrap() = vec![LogsResponse { event: Some(logs_response::Event::Warning(warning)) }];
+    let end = run(&mut jaco_at(&fake.socket(), &["logs", "shop/web", "-o", "json"]));
+    let warning: Value = serde_json::from_str(&end.stderr).unwrap();
+    assert_eq!(warning["warning"]["message"], "n2: cannot be reached");
+}
+
+#[test]
+fn followed_logs_survive_a_restart_of_the_daemon_and_repeat_nothing() {
+    let mut fake = Fake::start();
+    *fake.script.logs.lock().unwrap() = vec![line("one"), line("two")];
+    let mut child = start(&mut jaco_at(&fake.socket(), &["logs", "shop/web", "-f", "--tail", "2"]));
+    read_until(&mut child, "two\n");
+    fake.stop();
+    fake.script.logs.lock().unwrap().push(line("three"));
+    fake.start_again();
+    assert_eq!(read_until(&mut child, "three\n"), "[shop-web-0@n1] three\n");
+    interrupt(&child);
+    let end = End::from(child.wait_with_output().unwrap());
+    assert_eq!(end.code, 130, "{end:?}");
+    assert!(end.stderr.contains("lost the daemon") && end.stderr.contains("reached the daemon again"), "{end:?}");
+    let requests = fake.script.log_requests.lock().unwrap();
+    let resumed = requests.last().unwrap();
+    assert!(resumed.tail.is_none() && resumed.since_ms.is_some(), "{requests:?}");
+}
+
+#[test]
+fn followed_logs_end_with_the_deployment_and_without_complaint() {
+    let fake = Fake::start();
+    *fake.script.logs.lock().unwrap() = vec![line("last")];
+    *fake.script.logs_end.lock().unwrap() = true;
+    let mut child = start(&mut jaco_at(&fake.socket(), &["logs", "shop/web", "-f"]));
+    read_until(&mut child, "last\n");
+    *fake.script.status.lock().unwrap() = None;
+    let end = End::from(child.wait_with_output().unwrap());
+    assert_eq!(end.code, 0, "{end:?}");
+}
+
+#[test]
+fn a_followed_audit_log_goes_on_after_the_last_event() {
+    let mut fake = Fake::start();
+    fake.script.audit.lock().unwrap().push(audit_event(7, "apply", &[("deployment", "shop")]));
+    let mut child = start(&mut jaco_at(&fake.socket(), &["audit", "-f", "-o", "json", "--since", "1h"]));
+    let first: Value = serde_json::from_str(&read_until(&mut child, "\n")).unwrap();
+    assert_eq!((&first["type"], &first["payload"]["deployment"]), (&"apply".into(), &"shop".into()));
+    fake.stop();
+    fake.script.audit.lock().unwrap().push(audit_event(9, "delete", &[]));
+    fake.start_again();
+    let second: Value = serde_json::from_str(&read_until(&mut child, "\n")).unwrap();
+    assert_eq!((&second["type"], &second["raft_index"]), (&"delete".into(), &9.into()));
+    assert!(second.get("payload").is_none(), "{second}");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let requests = fake.script.audit_requests.lock().unwrap();
+    assert_eq!((requests[0].since_ms, requests[0].after), (Some(3_600_000), None));
+    let last = requests.last().unwrap();
+    assert_eq!((last.since_ms, last.after.map(|place| place.raft_index)), (None, Some(7)));
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_logs_quietly() {
     let fake = Fake::start();
-    *fake.script.logs.lock().unwrap() = vec![line("again")];
+    *fake.script.logs.lock().unwrap() = vec![line("again"); 100_000];
     let mut child = start(&mut jaco_at(&fake.socket(), &["logs", "shop/web", "-f"]));
     let mut byte = [0];
     child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();

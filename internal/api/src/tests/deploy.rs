@@ -112,3 +112,38 @@ async fn rollback_and_delete_of_nothing_say_so() {
     assert_eq!(code(deploy.delete(again).await), ErrorCode::DeploymentNotFound);
     server.end().await;
 }
+
+#[tokio::test]
+async fn a_refusal_of_thousands_of_problems_still_arrives_as_one() {
+    let server = Server::cluster().await;
+    let keys: String = (0..5_000).map(|number| format!("    wrong{number}: 1\n")).collect();
+    let error = server.apply(JACO, &format!("services:\n  web:\n    image: a\n{keys}")).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::ValidationFailed, "{error:?}");
+    let long = format!("services:\n  web:\n    image: a\n    ? {}\n    : 1\n", "k".repeat(100_000));
+    let error = server.apply(JACO, &long).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::ValidationFailed, "{error:?}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_diff_never_shows_what_a_variable_put_into_a_command() {
+    let server = Server::cluster().await;
+    let compose = |word: &str| {
+        format!(
+            "services:\n  web:\n    image: a\n    command: [serve, {word}]\nx-jaco-interpolated: [/services/web/command/1]\n"
+        )
+    };
+    server.apply("deployment: shop\n", &compose("hunter2")).await.unwrap();
+    let diff = server.apply("deployment: shop\n", &compose("hunter3")).await.unwrap().diff.unwrap();
+    let shown: Vec<_> = diff.updates.iter().map(|u| (u.old.as_deref(), u.new.as_deref())).collect();
+    assert_eq!(shown, [(Some("(hidden)"), Some("(hidden)"))]);
+    let request = v1::RollbackRequest { deployment: "shop".into(), ..Default::default() };
+    let diff = server.deploy().rollback(request).await.unwrap().into_inner().diff.unwrap();
+    assert!(!format!("{diff:?}").contains("hunter"), "{diff:?}");
+    server.end().await;
+}
+
+#[test]
+fn the_client_refuses_what_the_daemon_would_find_too_long() {
+    assert_eq!(jaco_manifest::MAX_TEXT_BYTES, Limits::default().manifest_bytes);
+}

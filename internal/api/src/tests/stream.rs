@@ -103,3 +103,43 @@ async fn logs_of_what_does_not_exist_are_refused_and_streams_are_limited() {
     assert_eq!(code(deploy.logs(request("shop", "web")).await), ErrorCode::RequestTooLarge);
     server.end().await;
 }
+
+/// Polls until a condition holds, for ten seconds at most.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < end, "{what}: not within 10 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_long_log_gives_its_stream_back() {
+    let server = Server::start(cluster_store(&["node-a"]), Limits { log_streams: 1, ..Limits::default() }).await;
+    server.apply(JACO, COMPOSE).await.unwrap();
+    observe(&server, 0, "endless").await;
+    let request = || v1::LogsRequest { deployment: "shop".into(), service: "web".into(), ..Default::default() };
+    let mut stream = server.deploy().logs(request()).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some());
+    drop(stream);
+    eventually("the stream is given back", async || server.deploy().logs(request()).await.is_ok()).await;
+    server.end().await;
+}
+
+#[tokio::test]
+async fn following_goes_on_when_the_same_container_is_started_again() {
+    let server = Server::cluster().await;
+    server.apply(JACO, COMPOSE).await.unwrap();
+    observe(&server, 0, "twice").await;
+    let request =
+        v1::LogsRequest { deployment: "shop".into(), service: "web".into(), follow: true, ..Default::default() };
+    let mut stream = server.deploy().logs(request).await.unwrap().into_inner();
+    let mut lines = Vec::new();
+    while lines.len() < 3 {
+        let answer = tokio::time::timeout(Duration::from_secs(10), stream.message()).await.unwrap().unwrap().unwrap();
+        let Some(v1::logs_response::Event::Line(line)) = answer.event else { panic!("{answer:?}") };
+        lines.push(line.line);
+    }
+    assert_eq!(lines, ["life 1", "life 2", "life 3"], "each once, although every reading begins with the first");
+    server.end().await;
+}

@@ -118,10 +118,11 @@ impl<'a> Reader<'a> {
         let name = whole.get(..end).unwrap_or_default().trim().to_owned();
         check_name(&name).map_err(Stop::Line)?;
         self.advance(end + 1);
+        let spaced = self.rest.starts_with([' ', '\t']);
         self.skip_blanks();
         let value = match self.rest.chars().next() {
             Some(quote @ ('"' | '\'')) => self.quoted(quote, &name)?,
-            _ => self.unquoted(&name)?,
+            _ => self.unquoted(&name, spaced)?,
         };
         if value.contains('\0') {
             return Err(Stop::Line("a NUL byte cannot be part of a variable".to_owned()));
@@ -131,9 +132,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn unquoted(&mut self, name: &str) -> Result<String, Stop> {
+    /// A comment begins after a blank: `A=#fff` is a colour, `A= # unset` is empty.
+    fn unquoted(&mut self, name: &str, spaced: bool) -> Result<String, Stop> {
         let whole = self.rest.get(..self.line_length()).unwrap_or_default();
-        let comment = if whole.starts_with('#') { Some(0) } else { whole.find(" #").or_else(|| whole.find("\t#")) };
+        let begins = spaced && whole.starts_with('#');
+        let comment = if begins { Some(0) } else { [whole.find(" #"), whole.find("\t#")].into_iter().flatten().min() };
         let value = comment.map_or(whole, |at| whole.get(..at).unwrap_or_default()).trim_end();
         let value = self.expand(value, name)?;
         self.skip_line();

@@ -217,3 +217,13 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn a_file_full_of_mistakes_is_told_in_part() {
+    let text = format!("a:\n{}", "- ${\n".repeat(50_000));
+    let mut node = load("x", text.as_bytes(), Budget::default()).unwrap();
+    let mut diagnostics = Diagnostics::default();
+    Interpolator::default().apply(&mut node, &Variables::new(), &mut diagnostics);
+    assert_eq!(diagnostics.iter().count(), 1_000);
+    assert!(diagnostics.has_errors());
+}

@@ -64,6 +64,9 @@ fn short(report: &mut Report<'_>, field: &Field<'_>, text: &str) -> Option<Mount
     };
     if is_path(source) {
         let source = bind_source(report, field, source)?;
+        if options.nocopy {
+            report.note("volumes.options", field, "the option \"nocopy\" has no effect on a path of the node");
+        }
         let propagation = options.propagation;
         return Some(Mount::Bind {
             source,
@@ -74,6 +77,9 @@ fn short(report: &mut Report<'_>, field: &Field<'_>, text: &str) -> Option<Mount
         });
     }
     let source = volume_name(report, field, source)?;
+    if let Some(propagation) = &options.propagation {
+        report.note("volumes.options", field, format!("the option {propagation:?} has no effect on a volume"));
+    }
     Some(Mount::Volume { source, target, read_only: options.read_only, nocopy: options.nocopy, subpath: None })
 }
 
@@ -168,7 +174,11 @@ struct Long {
 
 fn long(report: &mut Report<'_>, field: &Field<'_>) -> Option<Mount> {
     let mut long = Long::default();
+    let mut blocks = Vec::new();
     for (key, value) in report.keyed(field, &keys::MOUNT) {
+        if matches!(key, "bind" | "volume" | "tmpfs" | "image") && !value.is_off() {
+            blocks.push((key, value.clone()));
+        }
         match key {
             "type" => long.kind = read::word(report, &value, &["bind", "volume", "tmpfs", "npipe", "cluster", "image"]),
             "source" => long.source = read::text(report, &value),
@@ -180,6 +190,22 @@ fn long(report: &mut Report<'_>, field: &Field<'_>) -> Option<Mount> {
             // `image:` belongs to `type: image`, which is refused below.
             _ => {}
         }
+    }
+    // What belongs to another type has no effect, in compose neither.
+    let kind = long.kind.unwrap_or_default();
+    for (key, value) in blocks.iter().filter(|(key, _)| long.kind.is_some() && *key != kind) {
+        let message = format!("`{key}` has no effect on a mount of type {kind}; remove it, or change the type");
+        report.warn("volumes.other_type", value, message);
+    }
+    let unnamed = kind == "volume" && long.source.is_none();
+    if kind == "tmpfs" && long.source.is_some() {
+        report.warn("volumes.other_type", field, "`source` has no effect on a mount of type tmpfs; remove it");
+    } else if unnamed && long.subpath.is_some() {
+        report.warn(
+            "volumes.other_type",
+            field,
+            "`subpath` has no effect without a `source`: an anonymous volume is empty",
+        );
     }
     long_mount(report, field, long)
 }

@@ -134,7 +134,7 @@ fn short(text: &str) -> Result<Publication, String> {
     let (address, host) = match before.strip_prefix('[') {
         Some(bracketed) => {
             let (address, rest) = bracketed.split_once(']').ok_or("the bracket of the address is not closed")?;
-            (address, rest.strip_prefix(':').unwrap_or(rest))
+            (address, rest.strip_prefix(':').ok_or("a `:` is missing after the bracket of the address")?)
         }
         None => before.rsplit_once(':').unwrap_or(("", before)),
     };

@@ -198,7 +198,7 @@ fn command(report: &mut Report<'_>, field: &Field<'_>) -> Option<Vec<String>> {
     }
     let mut words = Vec::new();
     for item in report.items(field) {
-        match item.scalar() {
+        match item.scalar().filter(|_| !item.is_null()) {
             Some(word) => words.push(word.text.clone()),
             None => report.wrong_type(&item, "a text"),
         }

@@ -17,6 +17,9 @@ const COMPOSE_NAMES: [&str; 4] = ["compose.yml", "compose.yaml", "docker-compose
 const OVERRIDE_NAMES: [&str; 4] =
     ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
 
+/// Bytes of each of the two texts that are sent at most; the daemon refuses longer ones.
+pub const MAX_TEXT_BYTES: usize = 256 * 1024;
+
 /// What to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectRequest {
@@ -96,6 +99,11 @@ pub(crate) fn read(files: &dyn Files, request: &ProjectRequest) -> Result<Projec
 fn read_jaco(session: &mut Session<'_>, path: &str) -> Option<(String, Node)> {
     let text = session.read(path, "manifest", None)?;
     match load(path, &text, Budget::default()) {
+        Ok(_) if text.len() > MAX_TEXT_BYTES => {
+            let message = format!("{} has {} bytes; at most {MAX_TEXT_BYTES} are accepted", quote(path), text.len());
+            session.too_large(None, &message, MAX_TEXT_BYTES);
+            None
+        }
         // The loader has seen that it is UTF-8.
         Ok(node) => Some((String::from_utf8(text).ok()?, node)),
         Err(problems) => {
@@ -199,7 +207,7 @@ fn finish(session: &mut Session<'_>, merged: Merged, variables: &Variables, acti
     let verbatim = untouched.filter(|(_, before)| *before == tree).and_then(|(text, _)| String::from_utf8(text).ok());
     merge::finish(&mut tree);
     let text = verbatim.unwrap_or_else(|| render::render(&tree));
-    let limit = Budget::default().text_bytes;
+    let limit = MAX_TEXT_BYTES;
     if text.len() > limit {
         let message = format!("the resolved compose text has {} bytes; at most {limit} are accepted", text.len());
         session.too_large(None, &message, limit);

@@ -7,7 +7,7 @@ use jaco_types::ErrorCode;
 use super::profiles;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::merge;
-use crate::yaml::{Entry, Node, Value, emit};
+use crate::yaml::{Budget, Entry, Node, Value, emit, load};
 
 /// Top level key of a sent text that lists, as JSON pointers, the values that variables are part of. It lets the receiver hide
 /// them; an extension key, so that every compose reader can still read the text.
@@ -69,6 +69,26 @@ fn descend(pointer: &mut String, segment: &str, act: impl FnOnce(&mut String)) {
     pointer.push_str(segment);
     act(pointer);
     pointer.truncate(length);
+}
+
+/// Service and key of every marked value of a sent text; nothing for a text that cannot be read.
+pub(crate) fn marked_service_keys(text: &str) -> Vec<(String, String)> {
+    // Most texts have no marks, and need no reading.
+    if !text.contains(MARKS) {
+        return Vec::new();
+    }
+    let Ok(document) = load("compose.yaml", text.as_bytes(), Budget::default()) else { return Vec::new() };
+    let marks = document.get(MARKS).and_then(Node::as_list).unwrap_or_default();
+    let place = |pointer: &str| {
+        let mut segments = pointer.strip_prefix("/services/")?.split('/');
+        Some((unescaped(segments.next()?), unescaped(segments.next()?)))
+    };
+    marks.iter().filter_map(Node::as_str).filter_map(place).collect()
+}
+
+/// A segment of a JSON pointer as a key.
+fn unescaped(segment: &str) -> String {
+    segment.replace("~1", "/").replace("~0", "~")
 }
 
 /// A key as a segment of a JSON pointer (RFC 6901).

@@ -8,7 +8,7 @@ use saphyr_parser::Tag;
 
 use super::load::Budget;
 use super::node::{Entry, MergeTag, Node, Position, Scalar, Value};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, MAX_PROBLEMS, Severity};
 
 /// Where an event stands and what is attached to it.
 pub(super) struct Tagged<'a> {
@@ -249,7 +249,9 @@ impl Builder {
         if !field.is_empty() {
             diagnostic = diagnostic.field(field);
         }
-        self.problems.push(diagnostic);
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(diagnostic);
+        }
     }
 
     /// Finds duplicate keys and resolves `<<`: explicit keys win over merged ones, earlier merged maps over later ones.
@@ -257,6 +259,10 @@ impl Builder {
         let mut seen: HashMap<String, Position> = HashMap::with_capacity(entries.len());
         for MapEntry { entry, .. } in &entries {
             if let Some(first) = seen.get(&entry.key) {
+                // The path of each costs as much as all keys above it.
+                if self.problems.len() >= MAX_PROBLEMS {
+                    break;
+                }
                 let path = self.path();
                 let field = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
                 let hint = if entry.key == "<<" { "; several maps are merged with `<<: [*a, *b]`" } else { "" };

@@ -346,3 +346,13 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn many_duplicates_below_a_long_key_cost_little() {
+    let text = format!("? {}\n:\n{}", "k".repeat(100_000), "  a: 1\n".repeat(20_000));
+    let effort = crate::effort::Effort::begin();
+    let problems = load("x", text.as_bytes(), Budget::default()).unwrap_err();
+    assert_eq!(problems.len(), 1_000);
+    assert!(problems.iter().all(|problem| problem.field.as_ref().is_some_and(|field| field.len() < 300)));
+    assert!(effort.spent() < std::time::Duration::from_secs(5), "{:?}", effort.spent());
+}

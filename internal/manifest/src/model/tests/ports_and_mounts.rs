@@ -53,6 +53,7 @@ fn ports_that_open_nothing_are_exposed_and_told() {
 #[test]
 fn bad_ports_are_refused_by_name() {
     check(&[
+        ("ports: ['[::]8080:80']", &["validation_failed"]),
         ("ports: ['80:80']", &["reserved_port"]),
         ("ports: ['443:8443/udp']", &["reserved_port"]),
         ("ports: ['79-81:79-81']", &["reserved_port"]),
@@ -161,5 +162,28 @@ fn volumes_that_are_noted_warned_about_or_refused() {
         ("volumes_from: ['container:x']", &["refused:volumes_from.container"]),
         ("volumes_from: [nobody]", &["unknown_depends_on_service"]),
         ("volumes_from: ['db:rx']", &["validation_failed"]),
+    ]);
+}
+
+#[test]
+fn options_of_another_kind_of_mount_are_told() {
+    check(&[
+        ("volumes: [{type: bind, source: /a, target: /b, volume: {nocopy: true}}]", &["warning:volumes.other_type"]),
+        (
+            "volumes: [{type: tmpfs, source: /a, target: /b, bind: {propagation: shared}}]",
+            &["warning:volumes.other_type", "warning:volumes.other_type"],
+        ),
+        ("volumes: [{type: volume, target: /b, volume: {subpath: c}}]", &["warning:volumes.other_type"]),
+        ("volumes: [{type: bind, source: /a, target: /b, bind: {propagation: shared}, tmpfs: {}}]", &[]),
+        ("volumes: ['/a:/b:nocopy']", &["note:volumes.options"]),
+    ]);
+}
+
+#[test]
+fn a_word_of_a_command_is_a_text() {
+    check(&[
+        ("command: [echo, ~]", &["validation_failed"]),
+        ("healthcheck: {test: [CMD, ~]}", &["validation_failed"]),
+        ("command: [sleep, 10]", &[]),
     ]);
 }

@@ -210,9 +210,13 @@ fn what_variables_touched_is_marked_also_at_the_receiver() {
 #[test]
 fn a_text_that_grows_too_large_is_refused() {
     let value = "x".repeat(1000);
-    let services: String = (0..1100).map(|i| format!("  s{i}: {{image: $A}}\n")).collect();
+    let services: String = (0..300).map(|i| format!("  s{i}: {{image: $A}}\n")).collect();
     let case = Case::new(&[("compose.yml", &format!("services:\n{services}")), ("vars.env", &format!("A={value}"))]);
     case.fails("the resolved compose text has");
+    // What the daemon would refuse is refused before it is sent.
+    let routes = format!("deployment: d\nx-notes: {}\n", "x".repeat(crate::MAX_TEXT_BYTES));
+    Case::new(&[("jaco.yaml", &routes), ("compose.yml", "services: {a: {image: a}}\n")])
+        .fails("at most 262144 are accepted");
 }
 
 #[test]
