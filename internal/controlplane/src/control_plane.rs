@@ -3,8 +3,13 @@
 mod batching;
 mod compaction;
 mod error;
+mod forward;
+mod leader;
+mod membership;
 mod open;
 mod propose;
+mod read;
+mod receive;
 mod status;
 
 use std::collections::BTreeMap;
@@ -14,24 +19,21 @@ use jaco_state::{
     BoxFuture, Command, Commit, Leadership, ProposeError, Store, TooManyWatchers, Transaction, View, WatchFrom, Watcher,
 };
 use jaco_types::{ClusterMeta, NodeId, Stored};
-use openraft::async_runtime::WatchReceiver;
-use openraft::{Instant, Raft, ReadPolicy};
+use openraft::Raft;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use error::{Fatal, InitialiseError, OpenError};
-pub use status::Status;
+pub use membership::MembershipError;
+pub use status::{MemberStatus, Status};
 
 use crate::log::LogStorage;
 use crate::options::{Limits, Observer, Options, Timing};
-use crate::raft::{Machine, MachineShared, Peer, Types};
+use crate::raft::{Machine, MachineShared, Peer, PeerNetwork, Types};
+use crate::runtime::{Runtime, TokioRuntime, blocking};
 use crate::time::ClusterTime;
 
-/// The runtime that openraft runs on in a daemon: tokio's.
-#[allow(deprecated)] // The crate that the hint names is no dependency of ours; this is the same type.
-pub(crate) type Runtime = openraft::TokioRuntime;
-
-type RaftHandle = Raft<Types<Runtime>, Machine<Runtime>>;
+type RaftHandle<R> = Raft<Types<R>, Machine<R>>;
 
 /// Whether the node belongs to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +48,26 @@ pub enum Phase {
 ///
 /// Runs on the tokio runtime it was opened on. It has three tasks of its own (batches of proposals, snapshots, and watching for the end of raft) and two
 /// threads (see [`FileLog`](crate::FileLog)); [`ControlPlane::shutdown`] ends all of them.
-#[derive(Clone)]
-pub struct ControlPlane {
-    inner: Arc<Inner>,
+///
+/// `R` is what raft runs on: tokio's runtime in a daemon, [`SeededRuntime`](crate::SeededRuntime) in a simulation.
+pub struct ControlPlane<R: Runtime = TokioRuntime> {
+    inner: Arc<Inner<R>>,
 }
 
-struct Inner {
+impl<R: Runtime> Clone for ControlPlane<R> {
+    fn clone(&self) -> Self {
+        ControlPlane { inner: self.inner.clone() }
+    }
+}
+
+struct Inner<R: Runtime> {
     node_id: NodeId,
     incarnation: u64,
-    raft: RaftHandle,
+    raft: RaftHandle<R>,
+    network: PeerNetwork,
+    address: String,
+    /// Held while a snapshot from another member is taken in.
+    installing: tokio::sync::Mutex<()>,
     log: Arc<dyn LogStorage>,
     machine: Arc<MachineShared>,
     time: ClusterTime,
@@ -74,6 +87,16 @@ impl ControlPlane {
     /// # Errors
     /// Damaged, missing or newer data, each with the file. Nothing on disk was changed then.
     pub async fn open(options: Options) -> Result<ControlPlane, OpenError> {
+        open::open(options).await
+    }
+}
+
+impl<R: Runtime> ControlPlane<R> {
+    /// [`ControlPlane::open`] on a runtime of choice.
+    ///
+    /// # Errors
+    /// Those of [`ControlPlane::open`].
+    pub async fn open_on(options: Options) -> Result<ControlPlane<R>, OpenError> {
         open::open(options).await
     }
 
@@ -96,7 +119,7 @@ impl ControlPlane {
     /// Gives up after the deadline of [`Limits`] with [`ProposeError::NoLeader`].
     pub async fn ready(&self) -> Result<View, ProposeError> {
         match self.inner.raft.is_initialized().await {
-            Ok(true) => self.linearizable().await,
+            Ok(true) => read::linearizable(&self.inner).await,
             Ok(false) => Ok(self.view()),
             Err(_) => Err(ProposeError::Stopped),
         }
@@ -113,14 +136,15 @@ impl ControlPlane {
         }
         let initialised = self.inner.raft.is_initialized().await.map_err(|_| ProposeError::Stopped)?;
         if !initialised {
-            let members = BTreeMap::from([(self.inner.node_id.0, Peer::default())]);
+            let peer = Peer { address: self.inner.address.clone() };
+            let members = BTreeMap::from([(self.inner.node_id.0, peer)]);
             match self.inner.raft.initialize(members).await {
                 Ok(()) => {}
                 Err(error) => return Err(InitialiseError::Raft { reason: error.to_string() }),
             }
         }
         // Leading, and with every entry of an earlier attempt applied.
-        if self.linearizable().await?.cluster().is_some() {
+        if read::linearizable(&self.inner).await?.cluster().is_some() {
             return Err(InitialiseError::AlreadyInitialised);
         }
         let meta = ClusterMeta { incarnation: self.inner.incarnation, ..meta };
@@ -147,9 +171,15 @@ impl ControlPlane {
         }
     }
 
-    /// Stops raft, writes what is queued, ends all tasks and threads. Later calls of the store fail with
-    /// [`ProposeError::Stopped`]. Idempotent.
+    /// Hands leadership over when another voter can take it, stops raft, writes what is queued, ends all tasks and threads. Later
+    /// calls of the store fail with [`ProposeError::Stopped`]. Idempotent.
     pub async fn shutdown(&self) {
+        self.inner.hand_over().await;
+        self.halt().await;
+    }
+
+    /// [`ControlPlane::shutdown`] without handing leadership over: the others notice by its silence.
+    pub async fn halt(&self) {
         self.inner.stopping.send_replace(true);
         // Its only error is that the raft task panicked, which `fatal` has said already.
         let _ = self.inner.raft.shutdown().await;
@@ -157,7 +187,12 @@ impl ControlPlane {
         let mut tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         while tasks.join_next().await.is_some() {}
         let log = self.inner.log.clone();
-        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        let closed = blocking(log.blocks(), move || {
+            log.close();
+            Ok(())
+        });
+        // Its only error is that the thread panicked, in the middle of ending.
+        let _ = closed.await;
     }
 
     /// Numbers for status and metrics.
@@ -172,50 +207,9 @@ impl ControlPlane {
     pub async fn compact(&self) -> std::io::Result<()> {
         compaction::compact(&self.inner).await
     }
-
-    async fn linearizable(&self) -> Result<View, ProposeError> {
-        let deadline = tokio::time::Instant::now() + self.inner.limits.deadline;
-        let mut metrics = self.inner.raft.server_metrics();
-        loop {
-            let read =
-                tokio::time::timeout_at(deadline, self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await;
-            match read {
-                Ok(Ok(_read)) => return Ok(self.view()),
-                Ok(Err(error)) if error.fatal().is_some() => return Err(ProposeError::Stopped),
-                // No leader yet, or it is being replaced: look again when that changes.
-                Ok(Err(_)) => {}
-                Err(_elapsed) => return Err(ProposeError::QuorumLost),
-            }
-            match tokio::time::timeout_at(deadline, metrics.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_closed)) => return Err(ProposeError::Stopped),
-                Err(_elapsed) => return Err(ProposeError::NoLeader),
-            }
-        }
-    }
 }
 
-impl Inner {
-    fn leadership(&self) -> Leadership {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let leader = metrics.current_leader.map(NodeId);
-        let stopped = metrics.running_state.is_err() || *self.stopping.borrow();
-        if stopped || !metrics.state.is_leader() {
-            return Leadership::Follower { leader: leader.filter(|leader| !stopped && *leader != self.node_id) };
-        }
-        let mut voter_sets = metrics.membership_config.membership().get_joint_config().iter();
-        let alone =
-            voter_sets.len() > 0 && voter_sets.all(|voters| voters.len() == 1 && voters.contains(&self.node_id.0));
-        let lease = self.timing.election_max;
-        let confirmed = metrics.last_quorum_acked.as_ref().is_some_and(|acked| acked.elapsed() < lease);
-        if alone || confirmed {
-            Leadership::Leader { term: metrics.current_term }
-        } else {
-            Leadership::Follower { leader: None }
-        }
-    }
-
+impl<R: Runtime> Inner<R> {
     fn has_failed(&self) -> bool {
         self.fatal.borrow().is_some() || *self.stopping.borrow()
     }
@@ -233,7 +227,7 @@ impl Inner {
     }
 }
 
-impl Store for ControlPlane {
+impl<R: Runtime> Store for ControlPlane<R> {
     fn propose(&self, transaction: Transaction) -> BoxFuture<'_, Result<Commit, ProposeError>> {
         // Encoded here and not when first polled: a future that holds the transaction as well is several times as large.
         Box::pin(propose::propose(&self.inner, Command::new(transaction)))
@@ -244,7 +238,7 @@ impl Store for ControlPlane {
     }
 
     fn linearizable_view(&self) -> BoxFuture<'_, Result<View, ProposeError>> {
-        Box::pin(self.linearizable())
+        Box::pin(read::linearizable(&self.inner))
     }
 
     fn reached(&self, index: u64) -> BoxFuture<'_, Result<View, ProposeError>> {

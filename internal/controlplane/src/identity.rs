@@ -38,6 +38,19 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
+    /// The directory belongs to another life of the cluster.
+    #[error(
+        "{} says that this data directory is of incarnation {found:016x}, and this node belongs to incarnation {expected:016x}",
+        path.display()
+    )]
+    OtherIncarnation {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u64,
+        /// What the node was opened with.
+        expected: u64,
+    },
     /// The directory was made by another node.
     #[error("{} says that this data directory belongs to node {found}, and this is node {expected}", path.display())]
     OtherNode {
@@ -50,8 +63,17 @@ pub enum IdentityError {
     },
 }
 
-/// Reads the identity, or makes it with this incarnation. Returns the incarnation.
-pub(crate) fn open_identity(directory: &Path, node_id: NodeId, fresh_incarnation: u64) -> Result<u64, IdentityError> {
+/// The incarnation that a data directory must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incarnation {
+    /// That of the cluster; another one is refused.
+    Of(u64),
+    /// Whichever the directory has, and this one when it is made.
+    Fresh(u64),
+}
+
+/// Reads the identity, or makes it. Returns the incarnation.
+pub(crate) fn open_identity(directory: &Path, node_id: NodeId, incarnation: Incarnation) -> Result<u64, IdentityError> {
     let path = directory.join("identity");
     match fs::read(&path) {
         Ok(bytes) => {
@@ -59,13 +81,19 @@ pub(crate) fn open_identity(directory: &Path, node_id: NodeId, fresh_incarnation
             if identity.node_id != node_id.0 {
                 return Err(IdentityError::OtherNode { path, found: NodeId(identity.node_id), expected: node_id });
             }
-            Ok(identity.incarnation)
+            match incarnation {
+                Incarnation::Of(expected) if expected != identity.incarnation => {
+                    Err(IdentityError::OtherIncarnation { path, found: identity.incarnation, expected })
+                }
+                Incarnation::Of(_) | Incarnation::Fresh(_) => Ok(identity.incarnation),
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let identity = StoredIdentity { node_id: node_id.0, incarnation: fresh_incarnation };
+            let (Incarnation::Of(incarnation) | Incarnation::Fresh(incarnation)) = incarnation;
+            let identity = StoredIdentity { node_id: node_id.0, incarnation };
             replace_file(&path, |file| file.write_all(&encode(&identity)))
                 .map_err(|source| IdentityError::Io { path, source })?;
-            Ok(fresh_incarnation)
+            Ok(incarnation)
         }
         Err(source) => Err(IdentityError::Io { path, source }),
     }

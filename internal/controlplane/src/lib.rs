@@ -5,7 +5,8 @@
 //! - Snapshots are files written from an immutable view, beside everything else.
 //! - The state machine is in memory and comes back from the newest snapshot and the log behind it.
 //!
-//! Nothing of openraft is in this crate's public interface, and nothing it stores is a form derived from openraft's types.
+//! Nothing of openraft is in this crate's public interface but the bound of [`Runtime`], and nothing it stores or sends is a form
+//! derived from openraft's types. Other members are reached by a [`Transport`]; what comes from them is handed to [`PeerService`].
 //!
 //! Invariants:
 //! - An acknowledged transaction is on disk on a majority.
@@ -15,22 +16,38 @@
 mod control_plane;
 mod data_dir;
 mod deployments;
+mod enrolment;
 mod identity;
 mod log;
 mod options;
 mod raft;
+mod runtime;
 mod scheduling;
+mod sealing;
 mod snapshot;
 mod time;
+mod transport;
 
-pub use control_plane::{ControlPlane, Fatal, InitialiseError, OpenError, Phase, Status};
+pub use control_plane::{
+    ControlPlane, Fatal, InitialiseError, MemberStatus, MembershipError, OpenError, Phase, Status,
+};
 pub use data_dir::{DataDirLock, LockError};
 pub use deployments::{Applied, ApplyCommand, Deployments};
+pub use enrolment::{
+    Enrolment, JoinRequest, Joined, NODE_CERTIFICATE_LIFE, OPERATOR_CERTIFICATE_LIFE, authority_certificate, confirm_key,
+    sign_node, sign_operator,
+};
 pub use identity::IdentityError;
 pub use log::{
     Completion, Demand, FileLog, FileLogOptions, LogEntry, LogId, LogOpenError, LogState, LogStorage, LogUsage,
     LogWrite, Member, Membership, MemoryLog, Payload, Room, Vote, VoterSet,
 };
 pub use options::{Limits, NoObserver, Observer, Options, Randomness, SystemRandomness, Timing};
+pub use runtime::{Runtime, SeededRuntime, TaskRandomness, TokioRuntime};
 pub use scheduling::{Scheduling, SchedulingError, SchedulingStats};
-pub use snapshot::SnapshotOpenError;
+pub use sealing::{AUTHORITY_PLACE, Sealing, first_data_key};
+pub use snapshot::{MemorySnapshots, SnapshotOpenError, SnapshotStorage};
+pub use transport::{
+    Alone, BoxStream, MessageError, PEER_FORMAT, PeerRequest, PeerResponse, PeerService, RaftTarget, Refusal,
+    RefusalCode, Transport, TransportError,
+};

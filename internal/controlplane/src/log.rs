@@ -129,4 +129,9 @@ pub trait LogStorage: Send + Sync + 'static {
 
     /// Writes what is queued, and ends. Later writes fail. Blocks for one sync.
     fn close(&self);
+
+    /// Whether opening and closing block, so that they have to be done apart from the runtime's threads.
+    fn blocks(&self) -> bool {
+        true
+    }
 }

@@ -8,6 +8,8 @@ use jaco_state::{Clock, HubLimits, SystemClock};
 use jaco_types::NodeId;
 
 use crate::log::LogStorage;
+use crate::snapshot::SnapshotStorage;
+use crate::transport::{Alone, Transport};
 
 /// A source of random numbers, so that a simulation decides them.
 pub trait Randomness: Send + Sync + 'static {
@@ -109,8 +111,18 @@ pub struct Options {
     pub randomness: Arc<dyn Randomness>,
     /// Is told of commits.
     pub observer: Arc<dyn Observer>,
+    /// Reaches the other members.
+    pub transport: Arc<dyn Transport>,
+    /// Where the other members reach this node's raft, `host:port`; goes into the raft membership of a cluster that is initialised here.
+    pub address: String,
+    /// The incarnation of the cluster that the node joins or belongs to: its data directory is made with it, and refused when it has
+    /// another. Without it a directory is made with a random one.
+    pub incarnation: Option<u64>,
     /// A log to use instead of files in the data directory.
     pub log: Option<Arc<dyn LogStorage>>,
+    /// Storage of snapshots to use instead of files in the data directory. With both `log` and `snapshots` given the data directory is
+    /// not touched at all; `incarnation` then has to be given at every opening but the first.
+    pub snapshots: Option<Arc<dyn SnapshotStorage>>,
     /// Bounds.
     pub limits: Limits,
     /// Raft's times.
@@ -126,7 +138,11 @@ impl Options {
             clock: Arc::new(SystemClock::new()),
             randomness: Arc::new(SystemRandomness),
             observer: Arc::new(NoObserver),
+            transport: Arc::new(Alone),
+            address: String::new(),
+            incarnation: None,
             log: None,
+            snapshots: None,
             limits: Limits::default(),
             timing: Timing::default(),
         }

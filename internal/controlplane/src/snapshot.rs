@@ -4,14 +4,23 @@
 //! (u64), length (u32) and message of [`SnapshotMeta`], then the state's own stream, which has its own checksum. Integers are
 //! little-endian. A file gets its name only when it is complete and on disk; the newest two are kept.
 
-use std::fs::{self, File};
+mod incoming;
+mod memory;
+mod storage;
+
+use std::fmt;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use jaco_state::{SnapshotError, StateMachine, View, read_snapshot, write_snapshot};
 use prost::Message;
 
-use crate::data_dir::{create_directory, replace_file, sync_directory};
+pub(crate) use incoming::{TakeError, Taken};
+pub use memory::MemorySnapshots;
+pub(crate) use storage::FileSnapshots;
+pub use storage::SnapshotStorage;
+
 use crate::log::{LogId, Membership};
 
 const MAGIC: &[u8; 8] = b"JACORSNP";
@@ -19,6 +28,10 @@ const MAGIC: &[u8; 8] = b"JACORSNP";
 const FORMAT_VERSION: u32 = 1;
 /// Snapshots kept.
 const KEPT: usize = 2;
+/// Complete snapshots end so.
+const EXTENSION: &str = "snap";
+/// What has arrived of a snapshot from another node ends so.
+const PART_EXTENSION: &str = "part";
 /// An envelope's message is far smaller; a length above this is damage.
 const MAX_META: u32 = 1 << 20;
 
@@ -51,11 +64,27 @@ impl SnapshotMeta {
 }
 
 /// A complete snapshot on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct StoredSnapshot {
-    pub path: PathBuf,
+    pub storage: Arc<dyn SnapshotStorage>,
+    /// Its name there.
+    pub name: String,
     pub meta: SnapshotMeta,
 }
+
+impl fmt::Debug for StoredSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSnapshot").field("name", &self.name).field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for StoredSnapshot {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.meta == other.meta
+    }
+}
+
+impl Eq for StoredSnapshot {}
 
 /// Why a snapshot could not be opened. Nothing was changed on disk.
 #[derive(Debug, thiserror::Error)]
@@ -104,96 +133,119 @@ pub enum SnapshotOpenError {
     },
 }
 
-/// The directory of snapshots.
-#[derive(Debug, Clone)]
+/// The snapshots of this node.
 pub(crate) struct SnapshotStore {
-    directory: PathBuf,
+    storage: Arc<dyn SnapshotStorage>,
     incarnation: u64,
+    /// Held while a piece from another node is taken in.
+    receiving: Mutex<()>,
 }
 
 impl SnapshotStore {
-    /// Opens the directory, making it (mode 0700) when missing.
-    pub(crate) fn open(directory: PathBuf, incarnation: u64) -> Result<Self, SnapshotOpenError> {
-        create_directory(&directory, 0o700)
-            .map_err(|source| SnapshotOpenError::Io { path: directory.clone(), source })?;
-        Ok(SnapshotStore { directory, incarnation })
+    /// Snapshots in a directory, which is made (mode 0700) when missing.
+    pub(crate) fn directory(directory: PathBuf) -> Result<Arc<dyn SnapshotStorage>, SnapshotOpenError> {
+        match FileSnapshots::open(directory.clone()) {
+            Ok(storage) => Ok(Arc::new(storage)),
+            Err(source) => Err(SnapshotOpenError::Io { path: directory, source }),
+        }
+    }
+
+    /// The snapshots in a storage.
+    pub(crate) fn new(storage: Arc<dyn SnapshotStorage>, incarnation: u64) -> Self {
+        SnapshotStore { storage, incarnation, receiving: Mutex::new(()) }
+    }
+
+    /// Whether the calls block.
+    pub(crate) fn blocks(&self) -> bool {
+        self.storage.blocks()
     }
 
     /// The newest snapshot and the state in it.
     pub(crate) fn load_newest(&self) -> Result<Option<(StateMachine, StoredSnapshot)>, SnapshotOpenError> {
-        let files = self.list().map_err(|source| SnapshotOpenError::Io { path: self.directory.clone(), source })?;
-        files.last().map(|path| self.load(path)).transpose()
+        let names = self.list(EXTENSION);
+        let names = names.map_err(|source| SnapshotOpenError::Io { path: self.storage.location(""), source })?;
+        names.last().map(|name| self.load(name)).transpose()
     }
 
-    fn load(&self, path: &Path) -> Result<(StateMachine, StoredSnapshot), SnapshotOpenError> {
-        let failed = |source| SnapshotOpenError::Io { path: path.to_owned(), source };
-        let mut reader = BufReader::new(File::open(path).map_err(failed)?);
-        let (incarnation, meta) = read_envelope(path, &mut reader)?;
+    fn load(&self, name: &str) -> Result<(StateMachine, StoredSnapshot), SnapshotOpenError> {
+        let path = self.storage.location(name);
+        let opened = self.storage.open(name);
+        let mut reader = BufReader::new(opened.map_err(|source| SnapshotOpenError::Io { path: path.clone(), source })?);
+        let (incarnation, meta) = read_envelope(&path, &mut reader)?;
         if incarnation != self.incarnation {
             let expected = self.incarnation;
-            return Err(SnapshotOpenError::WrongIncarnation { path: path.to_owned(), found: incarnation, expected });
+            return Err(SnapshotOpenError::WrongIncarnation { path, found: incarnation, expected });
         }
         let (machine, header) =
-            read_snapshot(reader).map_err(|source| SnapshotOpenError::State { path: path.to_owned(), source })?;
+            read_snapshot(reader).map_err(|source| SnapshotOpenError::State { path: path.clone(), source })?;
         if (header.index, header.term) != meta.place() {
-            return Err(SnapshotOpenError::Damaged {
-                path: path.to_owned(),
-                reason: "envelope and state are of different entries",
-            });
+            return Err(SnapshotOpenError::Damaged { path, reason: "envelope and state are of different entries" });
         }
-        Ok((machine, StoredSnapshot { path: path.to_owned(), meta }))
+        Ok((machine, self.stored(name.to_owned(), meta)))
+    }
+
+    fn stored(&self, name: String, meta: SnapshotMeta) -> StoredSnapshot {
+        StoredSnapshot { storage: self.storage.clone(), name, meta }
     }
 
     /// Writes a snapshot, and removes all but the newest two. Nothing is left behind when it fails.
     pub(crate) fn write(&self, view: &View, meta: &SnapshotMeta) -> io::Result<StoredSnapshot> {
-        let path = self.path_of(meta);
-        replace_file(&path, |file| {
+        let name = name_of(meta);
+        self.storage.write(&name, &mut |file| {
             let mut writer = BufWriter::with_capacity(1 << 17, file);
             writer.write_all(&envelope(self.incarnation, meta))?;
             write_snapshot(view, &mut writer)?;
             writer.flush()
         })?;
-        let stored = StoredSnapshot { path, meta: meta.clone() };
         self.remove_old()?;
-        Ok(stored)
+        Ok(self.stored(name, meta.clone()))
     }
 
-    /// Takes over a snapshot that lies elsewhere, and reads it.
+    /// Takes over a snapshot that was received or lies elsewhere, and reads it.
     pub(crate) fn install(&self, snapshot: &StoredSnapshot) -> io::Result<(StateMachine, StoredSnapshot)> {
-        let path = self.path_of(&snapshot.meta);
-        if path != snapshot.path {
-            replace_file(&path, |file| io::copy(&mut File::open(&snapshot.path)?, file).map(|_bytes| ()))?;
+        let name = name_of(&snapshot.meta);
+        if !Arc::ptr_eq(&self.storage, &snapshot.storage) {
+            let copy = |file: &mut dyn Write| io::copy(&mut snapshot.storage.open(&snapshot.name)?, file).map(|_| ());
+            self.storage.write(&name, &mut { copy })?;
+        } else if name != snapshot.name && self.storage.size(&snapshot.name)?.is_some() {
+            // Not there any more when the same snapshot was handed over twice: then the first time has taken it.
+            self.storage.rename(&snapshot.name, &name)?;
         }
-        let loaded = self.load(&path).map_err(io::Error::other)?;
+        let loaded = self.load(&name).map_err(io::Error::other)?;
         self.remove_old()?;
         Ok(loaded)
     }
 
-    fn path_of(&self, meta: &SnapshotMeta) -> PathBuf {
-        let (index, term) = meta.place();
-        self.directory.join(format!("{index:016x}-{term:016x}.snap"))
-    }
-
-    /// Complete snapshots, oldest first.
-    fn list(&self) -> io::Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        for file in fs::read_dir(&self.directory)? {
-            let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "snap") {
-                files.push(path);
-            }
-        }
-        files.sort_unstable();
-        Ok(files)
+    /// Names with this extension, oldest first.
+    fn list(&self, extension: &str) -> io::Result<Vec<String>> {
+        let mut names = self.storage.list()?;
+        names.retain(|name| Path::new(name).extension().is_some_and(|found| found == extension));
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn remove_old(&self) -> io::Result<()> {
-        let files = self.list()?;
-        for path in files.iter().rev().skip(KEPT) {
-            fs::remove_file(path)?;
+        let names = self.list(EXTENSION)?;
+        for name in names.iter().rev().skip(KEPT) {
+            self.storage.remove(name)?;
         }
-        sync_directory(&self.directory)
+        let Some(newest) = names.last() else { return Ok(()) };
+        self.remove_parts(|part| part < newest.as_str())
     }
+
+    /// Removes what has arrived of these snapshots.
+    fn remove_parts(&self, which: impl Fn(&str) -> bool) -> io::Result<()> {
+        for name in self.list(PART_EXTENSION)?.iter().filter(|name| which(name)) {
+            self.storage.remove(name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Names sort by index, then term.
+fn name_of(meta: &SnapshotMeta) -> String {
+    let (index, term) = meta.place();
+    format!("{index:016x}-{term:016x}.{EXTENSION}")
 }
 
 fn envelope(incarnation: u64, meta: &SnapshotMeta) -> Vec<u8> {

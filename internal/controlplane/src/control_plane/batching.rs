@@ -13,8 +13,9 @@ use openraft::raft::WriteResult;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Inner, Runtime};
+use super::Inner;
 use crate::raft::{Proposal, Reply, Types};
+use crate::runtime::Runtime;
 
 /// Proposals in one batch; also how many may wait.
 const MOST: usize = 1024;
@@ -46,7 +47,7 @@ impl Batcher {
     }
 
     /// Has raft write a proposal, and waits for its outcome.
-    pub(super) async fn write(&self, inner: &Inner, proposal: Proposal) -> Written {
+    pub(super) async fn write<R: Runtime>(&self, inner: &Inner<R>, proposal: Proposal) -> Written {
         if let Ok(_turn) = self.turn.try_acquire() {
             // In a box, since every proposal that waits below would carry its size.
             return match Box::pin(inner.raft.client_write(proposal)).await {
@@ -61,7 +62,7 @@ impl Batcher {
     }
 }
 
-fn refusal(error: &ClientWriteError<Types<Runtime>>) -> ProposeError {
+fn refusal<R: Runtime>(error: &ClientWriteError<Types<R>>) -> ProposeError {
     match error {
         // Refused before it was appended.
         ClientWriteError::ForwardToLeader(_) => ProposeError::NoLeader,
@@ -72,7 +73,7 @@ fn refusal(error: &ClientWriteError<Types<Runtime>>) -> ProposeError {
 }
 
 /// The loop that sends what has gathered. Ends with the store; what still waits then is told that its outcome is not known.
-pub(super) async fn run(inner: Arc<Inner>, mut queue: Queue) {
+pub(super) async fn run<R: Runtime>(inner: Arc<Inner<R>>, mut queue: Queue) {
     let mut stopping = inner.stopping.subscribe();
     let mut batch = Vec::with_capacity(MOST);
     let send_all = async {
@@ -108,7 +109,7 @@ async fn gather(queue: &mut Queue, batch: &mut Vec<Queued>) {
     }
 }
 
-async fn send(inner: &Inner, batch: &mut Vec<Queued>) {
+async fn send<R: Runtime>(inner: &Inner<R>, batch: &mut Vec<Queued>) {
     let (proposals, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|queued| (queued.proposal, queued.answer)).unzip();
     let Ok(mut results) = inner.raft.client_write_many(proposals).await else { return };
     for answer in answers {
@@ -122,7 +123,7 @@ async fn send(inner: &Inner, batch: &mut Vec<Queued>) {
     }
 }
 
-fn written(result: WriteResult<Types<Runtime>>) -> Written {
+fn written<R: Runtime>(result: WriteResult<Types<R>>) -> Written {
     match result {
         Ok(response) => Ok((response.log_id.index, response.response)),
         Err(error) => Err(refusal(&error)),

@@ -8,12 +8,13 @@ use openraft::async_runtime::WatchReceiver;
 
 use super::Inner;
 use crate::data_dir::is_disk_full;
+use crate::runtime::{Runtime, blocking};
 
 /// A snapshot for which there was no room is tried again after this time.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Makes a snapshot whenever the log has grown enough. Ends with the store. Any error but a full disk is the store's end.
-pub(super) async fn run(inner: Arc<Inner>) {
+pub(super) async fn run<R: Runtime>(inner: Arc<Inner<R>>) {
     let mut stopping = inner.stopping.subscribe();
     loop {
         tokio::select! {
@@ -36,9 +37,9 @@ pub(super) async fn run(inner: Arc<Inner>) {
 }
 
 /// Writes a snapshot, then has raft take note of it and drop the log before it.
-pub(super) async fn compact(inner: &Arc<Inner>) -> io::Result<()> {
+pub(super) async fn compact<R: Runtime>(inner: &Arc<Inner<R>>) -> io::Result<()> {
     let machine = inner.machine.clone();
-    let snapshot = tokio::task::spawn_blocking(move || machine.write_snapshot()).await.map_err(io::Error::other)??;
+    let snapshot = blocking(machine.snapshots.blocks(), move || machine.write_snapshot()).await?;
     // Nothing was applied yet, so there is nothing to drop either.
     let Some(last) = snapshot.meta.last else { return Ok(()) };
     inner.machine.prepare(snapshot);

@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 
 use super::{ControlPlane, Inner, OpenError, RaftHandle, batching, compaction};
 use crate::data_dir::create_directory;
-use crate::identity::open_identity;
+use crate::identity::{Incarnation, open_identity};
 use crate::log::{FileLog, FileLogOptions, LogStorage};
 use crate::options::{Limits, Options, Timing};
-use crate::raft::{LogAdapter, Machine, MachineShared, SingleNode, SnapshotAfter};
-use crate::snapshot::{SnapshotStore, StoredSnapshot};
+use crate::raft::{LogAdapter, Machine, MachineShared, PeerNetwork, SnapshotAfter};
+use crate::runtime::Runtime;
+use crate::snapshot::{SnapshotStorage, SnapshotStore, StoredSnapshot};
 use crate::time::ClusterTime;
 
 /// What frame and identity add to the largest transaction, generously.
@@ -31,21 +32,36 @@ struct Loaded {
     snapshot: Option<StoredSnapshot>,
 }
 
-pub(super) async fn open(options: Options) -> Result<ControlPlane, OpenError> {
-    let for_load = options.clone();
-    let loaded = tokio::task::spawn_blocking(move || load(&for_load))
-        .await
-        .map_err(|error| OpenError::Raft { reason: error.to_string() })??;
+pub(super) async fn open<R: Runtime>(options: Options) -> Result<ControlPlane<R>, OpenError> {
+    let loaded = match (&options.log, &options.snapshots) {
+        (Some(log), Some(snapshots)) if !log.blocks() && !snapshots.blocks() => load(&options)?,
+        (Some(_) | None, Some(_) | None) => {
+            let options = options.clone();
+            let loaded = tokio::task::spawn_blocking(move || load(&options)).await;
+            loaded.map_err(|error| OpenError::Raft { reason: error.to_string() })??
+        }
+    };
     let hub = Hub::new(loaded.machine.view(), options.limits.hub);
     let policy =
         SnapshotAfter { entries: options.limits.snapshot_after_entries, bytes: options.limits.snapshot_after_bytes };
     let shared = MachineShared::new(hub, loaded.snapshots, policy);
-    let raft = start(&options, &loaded.log, Machine::new(loaded.machine, loaded.snapshot, shared.clone())).await?;
+    let network = PeerNetwork::new(
+        options.transport.clone(),
+        options.node_id,
+        loaded.incarnation,
+        4 * options.timing.election_max,
+    );
+    let machine = Machine::new(loaded.machine, loaded.snapshot, shared.clone());
+    let starting = start(&options, &loaded.log, machine, network.clone());
+    let raft = R::with_randomness(options.randomness.clone(), starting).await?;
     let (batcher, queue) = batching::Batcher::new();
     let inner = Arc::new(Inner {
         node_id: options.node_id,
         incarnation: loaded.incarnation,
         raft,
+        network,
+        address: options.address,
+        installing: tokio::sync::Mutex::new(()),
         log: loaded.log,
         machine: shared,
         time: ClusterTime::new(options.clock),
@@ -67,16 +83,38 @@ pub(super) async fn open(options: Options) -> Result<ControlPlane, OpenError> {
 
 fn load(options: &Options) -> Result<Loaded, OpenError> {
     let directory = options.data_dir.join("raft");
+    let incarnation = match options.incarnation {
+        Some(incarnation) => Incarnation::Of(incarnation),
+        None => Incarnation::Fresh(options.randomness.next_u64()),
+    };
+    let storages = (options.log.clone(), options.snapshots.clone());
+    if let (Some(log), Some(snapshots)) = storages {
+        let (Incarnation::Of(incarnation) | Incarnation::Fresh(incarnation)) = incarnation;
+        return finish_load(&directory, incarnation, log, snapshots);
+    }
     create_directory(&directory, 0o700).map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
-    let incarnation = open_identity(&directory, options.node_id, options.randomness.next_u64())?;
-    let snapshots = SnapshotStore::open(directory.join("snapshots"), incarnation)?;
-    let (machine, snapshot) = match snapshots.load_newest()? {
-        Some((machine, snapshot)) => (machine, Some(snapshot)),
-        None => (StateMachine::new(), None),
+    let incarnation = open_identity(&directory, options.node_id, incarnation)?;
+    let snapshots: Arc<dyn SnapshotStorage> = match &options.snapshots {
+        Some(snapshots) => snapshots.clone(),
+        None => SnapshotStore::directory(directory.join("snapshots"))?,
     };
     let log: Arc<dyn LogStorage> = match &options.log {
         Some(log) => log.clone(),
         None => Arc::new(FileLog::open(log_options(&directory, incarnation, &options.limits))?),
+    };
+    finish_load(&directory, incarnation, log, snapshots)
+}
+
+fn finish_load(
+    directory: &Path,
+    incarnation: u64,
+    log: Arc<dyn LogStorage>,
+    snapshots: Arc<dyn SnapshotStorage>,
+) -> Result<Loaded, OpenError> {
+    let snapshots = SnapshotStore::new(snapshots, incarnation);
+    let (machine, snapshot) = match snapshots.load_newest()? {
+        Some((machine, snapshot)) => (machine, Some(snapshot)),
+        None => (StateMachine::new(), None),
     };
     let held = snapshot.as_ref().map(|snapshot| snapshot.meta.place().0);
     match log.state().purged {
@@ -120,15 +158,16 @@ fn config(limits: &Limits, timing: &Timing) -> Config {
     }
 }
 
-async fn start(
+async fn start<R: Runtime>(
     options: &Options,
     log: &Arc<dyn LogStorage>,
-    machine: Machine<super::Runtime>,
-) -> Result<RaftHandle, OpenError> {
+    machine: Machine<R>,
+    network: PeerNetwork,
+) -> Result<RaftHandle<R>, OpenError> {
     let failed = |reason: String| OpenError::Raft { reason };
     let config = config(&options.limits, &options.timing).validate().map_err(|error| failed(error.to_string()))?;
     let adapter = LogAdapter::new(log.clone());
-    let raft = Raft::new(options.node_id.0, Arc::new(config), SingleNode, adapter, machine)
+    let raft = Raft::new(options.node_id.0, Arc::new(config), network, adapter, machine)
         .await
         .map_err(|error| failed(error.to_string()))?;
     // The only voter has nobody to wait for.
@@ -140,7 +179,7 @@ async fn start(
 }
 
 /// Says so when log or raft have ended by themselves.
-async fn watch_raft(inner: Arc<Inner>) {
+async fn watch_raft<R: Runtime>(inner: Arc<Inner<R>>) {
     let mut metrics = inner.raft.server_metrics();
     let mut stopping = inner.stopping.subscribe();
     let log_changed = inner.log.space_changed();

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use jaco_state::{Command, Commit, Entry, Leadership, ProposeError, Stamp};
+use jaco_state::{Command, Commit, Leadership, ProposeError, Stamp};
 use tokio::time::Instant;
 
-use super::Inner;
+use super::batching::Written;
+use super::{Inner, forward};
 use crate::log::{Demand, LogStorage, RECORD_OVERHEAD, Room};
 use crate::raft::{Proposal, Reply};
+use crate::runtime::Runtime;
 
-/// Proposes what came out of encoding a transaction.
-pub(super) async fn propose(
-    inner: &Arc<Inner>,
+/// Proposes what came out of encoding a transaction, through the leader where this node is not it.
+pub(super) async fn propose<R: Runtime>(
+    inner: &Arc<Inner<R>>,
     command: Result<Command, ProposeError>,
 ) -> Result<Commit, ProposeError> {
     let begun = Instant::now();
@@ -20,27 +22,39 @@ pub(super) async fn propose(
     if inner.has_failed() {
         return Err(ProposeError::Stopped);
     }
-    let term = match inner.leadership() {
-        Leadership::Leader { term } => term,
-        Leadership::Follower { leader: _ } => return Err(ProposeError::NoLeader),
+    let written = match inner.leadership() {
+        Leadership::Leader { term } => local(inner, &command, term, deadline).await,
+        Leadership::Follower { leader: _ } => Err(ProposeError::NoLeader),
     };
-    let _room = reserve(inner, &command, deadline).await?;
+    let commit = match written {
+        Ok(written) => outcome(&command, written)?,
+        // In a box, since every proposal would carry its size.
+        Err(ProposeError::NoLeader) => Box::pin(forward::forward(inner, command, deadline)).await?,
+        Err(error) => return Err(error),
+    };
+    inner.observer.committed(begun.elapsed());
+    Ok(commit)
+}
+
+/// Proposes on this node, which leads in this term. [`ProposeError::NoLeader`] means that it does not any more and nothing was written.
+pub(super) async fn local<R: Runtime>(
+    inner: &Arc<Inner<R>>,
+    command: &Command,
+    term: u64,
+    deadline: Instant,
+) -> Written {
+    let _room = reserve(inner, command, deadline).await?;
     let applied_ms = inner.machine.hub.view().now_ms();
     let stamp = Stamp { incarnation: inner.incarnation, time_ms: inner.time.stamp(term, applied_ms) };
-    let entry = Entry { stamp, command };
-    let written = inner.batcher.write(inner, Proposal(entry.encode()));
+    let written = inner.batcher.write(inner, Proposal(command.encode_entry(stamp)));
     match tokio::time::timeout_at(deadline, written).await {
-        Ok(written) => {
-            let (index, reply) = written?;
-            let commit = outcome(&entry.command, index, reply)?;
-            inner.observer.committed(begun.elapsed());
-            Ok(commit)
-        }
+        Ok(written) => written,
         Err(_elapsed) => Err(ProposeError::OutcomeUnknown),
     }
 }
 
-fn outcome(command: &Command, index: u64, reply: Reply) -> Result<Commit, ProposeError> {
+/// What the state machine's answer to a command means.
+pub(super) fn outcome(command: &Command, (index, reply): (u64, Reply)) -> Result<Commit, ProposeError> {
     match reply {
         Reply::Commit(commit) => Ok(commit),
         Reply::Refused(failed) => Err(command.refused(failed, index)),
@@ -63,7 +77,11 @@ impl Drop for Reservation {
 }
 
 /// Takes room in the log. There is nearly always some.
-async fn reserve(inner: &Inner, command: &Command, deadline: Instant) -> Result<Reservation, ProposeError> {
+async fn reserve<R: Runtime>(
+    inner: &Inner<R>,
+    command: &Command,
+    deadline: Instant,
+) -> Result<Reservation, ProposeError> {
     let bytes = command.encoded_len() as u64 + RECORD_OVERHEAD;
     let demand = if command.writes() > 0 && command.only_deletes() { Demand::DeletesOnly } else { Demand::Ordinary };
     match inner.log.reserve(bytes, demand) {
@@ -76,7 +94,12 @@ async fn reserve(inner: &Inner, command: &Command, deadline: Instant) -> Result<
 }
 
 /// Waits until room was granted, which is a matter of milliseconds unless the disk is full.
-async fn wait_for_room(inner: &Inner, bytes: u64, demand: Demand, deadline: Instant) -> Result<(), ProposeError> {
+async fn wait_for_room<R: Runtime>(
+    inner: &Inner<R>,
+    bytes: u64,
+    demand: Demand,
+    deadline: Instant,
+) -> Result<(), ProposeError> {
     let changed = inner.log.space_changed();
     loop {
         let mut notified = std::pin::pin!(changed.notified());

@@ -17,11 +17,14 @@ fn an_identity_of_the_first_version_opens_and_is_written_with_the_same_bytes() {
     let content = fs::read(fixture()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("identity"), &content).unwrap();
-    assert_eq!(open_identity(directory.path(), NodeId(7), 99).unwrap(), IDENTITY.incarnation);
+    assert_eq!(open_identity(directory.path(), NodeId(7), Incarnation::Fresh(99)).unwrap(), IDENTITY.incarnation);
     assert_eq!(fs::read(directory.path().join("identity")).unwrap(), content, "opening changes nothing");
     assert_eq!(encode(&IDENTITY), content);
-    let error = open_identity(directory.path(), NodeId(8), 99).unwrap_err();
+    let error = open_identity(directory.path(), NodeId(8), Incarnation::Fresh(99)).unwrap_err();
     assert!(matches!(error, IdentityError::OtherNode { found: NodeId(7), expected: NodeId(8), .. }), "{error}");
+    assert!(open_identity(directory.path(), NodeId(7), Incarnation::Of(IDENTITY.incarnation)).is_ok());
+    let error = open_identity(directory.path(), NodeId(7), Incarnation::Of(99)).unwrap_err();
+    assert!(matches!(error, IdentityError::OtherIncarnation { expected: 99, .. }), "{error}");
 }
 
 #[test]

@@ -96,4 +96,8 @@ impl LogStorage for MemoryLog {
     }
 
     fn close(&self) {}
+
+    fn blocks(&self) -> bool {
+        false
+    }
 }

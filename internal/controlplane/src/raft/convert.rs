@@ -11,6 +11,7 @@ use crate::log::{LogEntry, LogId, Member, Membership, Payload, Vote, VoterSet};
 
 pub(crate) type RaftEntryId = RaftLogId<LeaderId>;
 pub(crate) type RaftMembership = openraft::Membership<u64, Peer>;
+pub(crate) type RaftMembershipError = openraft::errors::ChangeMembershipError<LeaderId, u64>;
 pub(crate) type RaftStoredMembership = StoredMembership<LeaderId, u64, Peer>;
 pub(crate) type RaftPayload = EntryPayload<Proposal, u64, Peer>;
 pub(crate) type RaftLogEntry = Entry<LeaderId, RaftPayload>;

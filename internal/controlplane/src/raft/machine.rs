@@ -14,12 +14,13 @@ use super::convert::{
 };
 use super::types::{LeaderId, Peer, Proposal, Reply, Types};
 use crate::log::{LogId, Membership};
+use crate::runtime::blocking;
 use crate::snapshot::{SnapshotMeta as StoredMeta, SnapshotStore, StoredSnapshot};
 
 /// So many entries are applied before the view is published and their proposers get their answers.
 const APPLY_BATCH: usize = 512;
 
-type RaftSnapshot = Snapshot<LeaderId, u64, Peer, StoredSnapshot>;
+pub(crate) type RaftSnapshot = Snapshot<LeaderId, u64, Peer, StoredSnapshot>;
 
 /// A state at one index with what a snapshot of it has to say.
 #[derive(Debug, Clone)]
@@ -229,8 +230,8 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<R> {
         snapshot: StoredSnapshot,
     ) -> Result<(), io::Error> {
         let shared = self.shared.clone();
-        let installed = blocking(move || shared.snapshots.install(&snapshot)).await?;
-        let (machine, stored) = installed;
+        let blocks = shared.snapshots.blocks();
+        let (machine, stored) = blocking(blocks, move || shared.snapshots.install(&snapshot)).await?;
         let view = machine.view();
         *self = Machine::new(machine, Some(stored), self.shared.clone());
         self.shared.hub.install(view);
@@ -259,19 +260,15 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
             Some(stored) => stored,
             None => {
                 let shared = self.shared.clone();
-                blocking(move || shared.write_snapshot()).await?
+                blocking(shared.snapshots.blocks(), move || shared.write_snapshot()).await?
             }
         };
         raft_snapshot(stored)
     }
 }
 
-/// Runs what blocks apart from the runtime's threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
-fn raft_snapshot(stored: StoredSnapshot) -> io::Result<RaftSnapshot> {
+/// A snapshot as openraft hands it around.
+pub(crate) fn raft_snapshot(stored: StoredSnapshot) -> io::Result<RaftSnapshot> {
     let membership = membership_to_raft(stored.meta.membership.clone().unwrap_or_default())?;
     let meta = SnapshotMeta {
         last_log_id: stored.meta.last.map(log_id_to_raft),

@@ -1,66 +1,337 @@
-//! The network of a node that is alone.
+//! openraft's network over our [`Transport`].
 
 use std::future::Future;
 use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
 
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use futures_util::{Stream, StreamExt, stream};
+use jaco_types::NodeId;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::RPCOption;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
-use openraft::{AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
+use super::convert::{vote_from_raft, vote_to_raft};
+use super::silence::Silence;
 use super::types::{LeaderId, Peer, Types};
+use super::wire::{
+    AppendShape, append_from_raft, append_response_to_raft, appended_to_raft, transfer_from_raft, transferred_to_raft,
+    vote_answer_to_raft, vote_request_from_raft,
+};
+use crate::log::Vote;
+use crate::runtime::{Runtime, blocking};
 use crate::snapshot::StoredSnapshot;
+use crate::transport::{
+    ChunkAnswer, PeerAnswer, PeerCall, PeerRequest, PeerResponse, RaftTarget, SnapshotChunk, SnapshotId, Transport,
+    TransportError,
+};
 
-/// A network in which nobody else can be reached. A raft group of one voter never asks it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct SingleNode;
+/// Bytes of a snapshot in one message.
+const CHUNK_BYTES: usize = 1 << 20;
+/// For one piece of a snapshot to reach the other's disk.
+const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
+/// For the last piece, after which the other reads and takes over the whole state.
+const INSTALL_DEADLINE: Duration = Duration::from_secs(120);
 
-fn unreachable<R: AsyncRuntime>() -> Unreachable<Types<R>> {
-    Unreachable::new(&io::Error::new(io::ErrorKind::HostUnreachable, "this node has no peers"))
+/// What all links of a node have in common.
+#[derive(Clone)]
+pub(crate) struct PeerNetwork {
+    transport: Arc<dyn Transport>,
+    node_id: NodeId,
+    incarnation: u64,
+    /// An append stream whose other side owes an answer for longer is given up.
+    append_silence: Duration,
 }
 
-impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for SingleNode {
-    type Network = SingleNode;
+impl PeerNetwork {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        node_id: NodeId,
+        incarnation: u64,
+        append_silence: Duration,
+    ) -> Self {
+        PeerNetwork { transport, node_id, incarnation, append_silence }
+    }
 
-    async fn new_client(&mut self, _target: u64, _node: &Peer) -> SingleNode {
-        SingleNode
+    fn request(&self, to: NodeId, call: PeerCall) -> PeerRequest {
+        PeerRequest { incarnation: self.incarnation, from: self.node_id, to, call }
+    }
+
+    /// One request to another member. The answer is of the same incarnation and no refusal.
+    pub(crate) async fn call(
+        &self,
+        target: RaftTarget,
+        call: PeerCall,
+        deadline: Duration,
+    ) -> Result<PeerAnswer, TransportError> {
+        let (to, request) = (target.node_id, self.request(target.node_id, call));
+        let answered = tokio::time::timeout(deadline, self.transport.call(target, request, deadline)).await;
+        accept(self.incarnation, to, answered.unwrap_or(Err(TransportError::TimedOut))?)
     }
 }
 
-impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for SingleNode {
+/// What an answer says, unless it is a refusal or of another cluster or node.
+fn accept(incarnation: u64, expected: NodeId, response: PeerResponse) -> Result<PeerAnswer, TransportError> {
+    if let PeerAnswer::Refused(refusal) = response.answer {
+        return Err(TransportError::Refused(refusal));
+    }
+    if response.incarnation != incarnation || response.from != expected {
+        let reason = "another node, or one of another cluster, answered".to_owned();
+        return Err(TransportError::Unreachable { reason });
+    }
+    Ok(response.answer)
+}
+
+impl<R: Runtime> RaftNetworkFactory<Types<R>> for PeerNetwork {
+    type Network = Link<R>;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Link<R> {
+        let target = RaftTarget { node_id: NodeId(target), address: node.address.clone() };
+        Link { network: self.clone(), target, runtime: PhantomData }
+    }
+}
+
+/// The way to one member.
+pub(crate) struct Link<R> {
+    network: PeerNetwork,
+    target: RaftTarget,
+    runtime: PhantomData<fn() -> R>,
+}
+
+fn unexpected() -> TransportError {
+    TransportError::Unreachable { reason: "the answer is of another kind than the request".to_owned() }
+}
+
+impl<R: Runtime> Link<R> {
+    async fn call(&self, call: PeerCall, deadline: Duration) -> Result<PeerAnswer, TransportError> {
+        self.network.call(self.target.clone(), call, deadline).await
+    }
+
+    fn error(&self, action: RPCTypes, timeout: Duration, error: &TransportError) -> RPCError<Types<R>> {
+        let (id, target) = (self.network.node_id.0, self.target.node_id.0);
+        rpc_error(id, target, action, timeout, error)
+    }
+
+    async fn ask(
+        &self,
+        call: PeerCall,
+        action: RPCTypes,
+        option: &RPCOption,
+    ) -> Result<PeerAnswer, RPCError<Types<R>>> {
+        let deadline = option.hard_ttl();
+        self.call(call, deadline).await.map_err(|error| self.error(action, deadline, &error))
+    }
+}
+
+/// A refusal counts as not being reachable, so that raft waits before it tries again.
+fn rpc_error<R: Runtime>(
+    id: u64,
+    target: u64,
+    action: RPCTypes,
+    timeout: Duration,
+    error: &TransportError,
+) -> RPCError<Types<R>> {
+    match error {
+        TransportError::TimedOut => Timeout { action, id, target, timeout }.into(),
+        TransportError::Unreachable { .. } | TransportError::Refused(_) => Unreachable::new(error).into(),
+    }
+}
+
+fn other_kind<R: Runtime>() -> RPCError<Types<R>> {
+    NetworkError::new(&unexpected()).into()
+}
+
+fn unreadable<R: Runtime>(error: &io::Error) -> RPCError<Types<R>> {
+    NetworkError::new(error).into()
+}
+
+impl<R: Runtime> RaftNetworkV2<Types<R>> for Link<R> {
     type SnapshotData = StoredSnapshot;
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<Types<R>>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<Types<R>>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
-        Err(unreachable().into())
+        let request = append_from_raft(request);
+        let shape = AppendShape::of(&request);
+        let answer = self.ask(PeerCall::Append(request), RPCTypes::AppendEntries, &option).await?;
+        let PeerAnswer::Append(answer) = answer else { return Err(other_kind()) };
+        append_response_to_raft(answer, &shape).map_err(|error| unreadable(&error))
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult<R>>, RPCError<Types<R>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
+    {
+        let (network, target) = (self.network.clone(), self.target.clone());
+        let results: BoxStream<'s, AppendResult<R>> =
+            Box::pin(stream::once(append_stream(network, target, input)).flatten());
+        Box::pin(std::future::ready(Ok(results)))
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<Types<R>>,
-        _option: RPCOption,
+        request: VoteRequest<Types<R>>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
-        Err(unreachable().into())
+        let call = PeerCall::Vote(vote_request_from_raft(&request));
+        let PeerAnswer::Vote(answer) = self.ask(call, RPCTypes::Vote, &option).await? else { return Err(other_kind()) };
+        Ok(vote_answer_to_raft(answer))
     }
 
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<Types<R>>,
-        _option: RPCOption,
+        request: VoteRequest<Types<R>>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
-        Err(unreachable().into())
+        let call = PeerCall::PreVote(vote_request_from_raft(&request));
+        let PeerAnswer::Vote(answer) = self.ask(call, RPCTypes::Vote, &option).await? else { return Err(other_kind()) };
+        Ok(vote_answer_to_raft(answer))
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: openraft::Vote<LeaderId>,
-        _snapshot: openraft::Snapshot<LeaderId, u64, Peer, StoredSnapshot>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: openraft::Vote<LeaderId>,
+        snapshot: openraft::Snapshot<LeaderId, u64, Peer, StoredSnapshot>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
-        Err(unreachable().into())
+        tokio::select! {
+            sent = self.send_snapshot(vote_from_raft(&vote), snapshot.snapshot) => sent,
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types<R>>, RPCError<Types<R>>> {
+        let call = PeerCall::Transfer(transfer_from_raft(&request));
+        let answer = self.ask(call, RPCTypes::TransferLeader, &option).await?;
+        let PeerAnswer::Transfer(answer) = answer else { return Err(other_kind()) };
+        transferred_to_raft(answer, &request).map_err(|error| unreadable(&error))
+    }
+}
+
+type AppendResult<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
+
+/// Sends requests as raft makes them and hands back the answers in order; gives up when an answer is owed for too long.
+///
+/// The connection is made when there is something to send: raft waits out its backoff in making the first request, so that a member
+/// out of reach is not asked again at once.
+async fn append_stream<R: Runtime, S>(
+    network: PeerNetwork,
+    target: RaftTarget,
+    mut input: S,
+) -> BoxStream<'static, AppendResult<R>>
+where
+    S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
+{
+    let Some(first) = input.next().await else { return Box::pin(stream::empty()) };
+    let limit = network.append_silence;
+    let silence = Arc::new(Silence::new(limit));
+    let (id, to, incarnation) = (network.node_id, target.node_id, network.incarnation);
+    let failed = move |error: &TransportError| rpc_error::<R>(id.0, to.0, RPCTypes::AppendEntries, limit, error);
+    let (sent, transport) = (silence.clone(), network.transport.clone());
+    let requests = stream::once(std::future::ready(first)).chain(input).map(move |request| {
+        sent.asked();
+        network.request(to, PeerCall::Append(append_from_raft(request)))
+    });
+    let opened = tokio::time::timeout(limit, transport.stream(target, Box::pin(requests))).await;
+    let answers = match opened.unwrap_or(Err(TransportError::TimedOut)) {
+        Ok(answers) => answers,
+        Err(error) => return Box::pin(stream::once(std::future::ready(Err(failed(&error))))),
+    };
+    Box::pin(stream::unfold(Some((answers, silence)), move |state| async move {
+        let (mut answers, silence) = state?;
+        let next = tokio::select! {
+            biased;
+            next = answers.next() => next?,
+            () = silence.too_long() => Err(TransportError::TimedOut),
+        };
+        silence.answered();
+        let result = match next.and_then(|response| accept(incarnation, to, response)) {
+            Ok(PeerAnswer::Append(answer)) => appended_to_raft::<R>(answer).map_err(|error| unreadable(&error)),
+            Ok(_other_kind) => Err(other_kind()),
+            Err(error) => Err(failed(&error)),
+        };
+        let goes_on = matches!(result, Ok(Ok(_)));
+        Some((result, goes_on.then_some((answers, silence))))
+    }))
+}
+
+impl<R: Runtime> Link<R> {
+    /// Sends a snapshot from where the other side has it, piece by piece.
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: StoredSnapshot,
+    ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
+        let id = self.read(&snapshot, StoredSnapshot::identify).await?;
+        // Without bytes: asks how much of it is there from an earlier attempt.
+        let mut answer = self.send_chunk(vote, &snapshot, id, 0, Vec::new()).await?;
+        loop {
+            if let Some(vote) = answer.installed {
+                return Ok(SnapshotResponse::new(vote_to_raft(vote)));
+            }
+            let offset = answer.have;
+            let bytes = self.read(&snapshot, move |snapshot| snapshot.read_at(offset, CHUNK_BYTES)).await?;
+            // A receiver that has it all but did not install it asks for nothing that could be sent.
+            if bytes.is_empty() {
+                return Err(NetworkError::new(&unexpected()).into());
+            }
+            answer = self.send_chunk(vote, &snapshot, id, offset, bytes).await?;
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        snapshot: &StoredSnapshot,
+        read: impl FnOnce(&StoredSnapshot) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StreamingError<Types<R>>> {
+        let snapshot = snapshot.clone();
+        // A snapshot that a newer one has displaced is no reason to stop: raft asks for the newest one and begins again.
+        blocking(snapshot.blocks(), move || read(&snapshot))
+            .await
+            .map_err(|error| StreamingError::Network(NetworkError::new(&error)))
+    }
+
+    async fn send_chunk(
+        &self,
+        vote: Vote,
+        snapshot: &StoredSnapshot,
+        id: SnapshotId,
+        offset: u64,
+        bytes: Vec<u8>,
+    ) -> Result<ChunkAnswer, StreamingError<Types<R>>> {
+        let last = offset + bytes.len() as u64 >= id.total;
+        let deadline = if last { INSTALL_DEADLINE } else { CHUNK_DEADLINE };
+        let chunk = SnapshotChunk {
+            vote,
+            id,
+            last: snapshot.meta.last,
+            membership_id: snapshot.meta.membership_id,
+            membership: snapshot.meta.membership.clone(),
+            offset,
+            crc: crc32fast::hash(&bytes),
+            bytes: bytes.into(),
+        };
+        match self.call(PeerCall::Snapshot(chunk), deadline).await {
+            Ok(PeerAnswer::Snapshot(answer)) => Ok(answer),
+            Ok(_other_kind) => Err(NetworkError::new(&unexpected()).into()),
+            Err(error) => Err(self.error(RPCTypes::InstallSnapshot, deadline, &error).into()),
+        }
     }
 }

@@ -11,8 +11,7 @@ use super::{LogAdapter, Machine, MachineShared, SnapshotAfter, Types};
 use crate::log::{FileLog, FileLogOptions, LogStorage, MemoryLog};
 use crate::snapshot::SnapshotStore;
 
-#[allow(deprecated)]
-type Runtime = openraft::TokioRuntime;
+type Runtime = crate::runtime::TokioRuntime;
 type TestTypes = Types<Runtime>;
 
 struct Builder {
@@ -34,7 +33,7 @@ impl StoreBuilder<TestTypes, LogAdapter<Runtime>, Machine<Runtime>, TempDir> for
             };
             Arc::new(FileLog::open(options).unwrap())
         };
-        let snapshots = SnapshotStore::open(directory.path().join("snapshots"), 1).unwrap();
+        let snapshots = SnapshotStore::new(SnapshotStore::directory(directory.path().join("snapshots")).unwrap(), 1);
         let machine = StateMachine::new();
         let hub = Hub::new(machine.view(), HubLimits::default());
         let shared = MachineShared::new(hub, snapshots, SnapshotAfter { entries: 1 << 20, bytes: 1 << 30 });

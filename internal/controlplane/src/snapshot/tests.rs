@@ -5,6 +5,8 @@
 use jaco_state::{Command, EntryMeta, Transaction};
 use jaco_types::{Claim, ClaimKind, DeploymentName};
 
+use std::fs;
+
 use super::*;
 use crate::log::{Member, VoterSet};
 
@@ -46,13 +48,13 @@ fn machine() -> StateMachine {
 }
 
 fn store(directory: &Path) -> SnapshotStore {
-    SnapshotStore::open(directory.to_owned(), INCARNATION).unwrap()
+    SnapshotStore::new(SnapshotStore::directory(directory.to_owned()).unwrap(), INCARNATION)
 }
 
 /// A directory with the fixture as its only snapshot.
 fn with_fixture() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
-    let path = store(directory.path()).path_of(&meta());
+    let path = directory.path().join(name_of(&meta()));
     fs::copy(fixture(), &path).unwrap();
     (directory, path)
 }
@@ -62,11 +64,11 @@ fn a_snapshot_of_the_first_version_opens() {
     if std::env::var_os("JACO_BLESS").is_some() {
         let directory = tempfile::tempdir().unwrap();
         let written = store(directory.path()).write(&machine().view(), &meta()).unwrap();
-        fs::copy(written.path, fixture()).unwrap();
+        fs::copy(directory.path().join(written.name), fixture()).unwrap();
     }
-    let (directory, path) = with_fixture();
+    let (directory, _path) = with_fixture();
     let (found, stored) = store(directory.path()).load_newest().unwrap().unwrap();
-    assert_eq!(stored, StoredSnapshot { path, meta: meta() });
+    assert_eq!((stored.name, stored.meta), (name_of(&meta()), meta()));
     assert_eq!(found.view().list::<Claim>().collect::<Vec<_>>(), [&claim()]);
     assert_eq!((found.view().index(), found.view().term(), found.view().now_ms()), (42, 3, 1_000));
 }
@@ -100,5 +102,5 @@ fn a_damaged_newest_snapshot_is_refused_with_the_way_out_also_when_an_older_one_
     // The way out that it names.
     fs::rename(&newer, directory.path().join("aside")).unwrap();
     let (_, used) = store(directory.path()).load_newest().unwrap().unwrap();
-    assert_eq!(used.path, older);
+    assert_eq!(directory.path().join(used.name), older);
 }

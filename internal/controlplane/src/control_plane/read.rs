@@ -1,0 +1,75 @@
+//! Linearizable reads, on the leader and on everybody else.
+
+use std::sync::Arc;
+
+use jaco_state::{ProposeError, View};
+use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
+use tokio::time::Instant;
+
+use super::Inner;
+use crate::raft::Types;
+use crate::runtime::Runtime;
+use crate::transport::{PeerAnswer, PeerCall, ReadIndex, RefusalCode, TransportError};
+
+/// A view that holds everything that was acknowledged before the call. Tries until the deadline, since an election passes.
+pub(super) async fn linearizable<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<View, ProposeError> {
+    let deadline = Instant::now() + inner.limits.deadline;
+    loop {
+        if inner.has_failed() {
+            return Err(ProposeError::Stopped);
+        }
+        let mut change = inner.leader_change();
+        let missed = match tokio::time::timeout_at(deadline, attempt(inner)).await {
+            Ok(Ok(view)) => return Ok(view),
+            Ok(Err(ProposeError::Stopped)) => return Err(ProposeError::Stopped),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => return Err(ProposeError::QuorumLost),
+        };
+        if !change.wait(deadline, inner.timing.heartbeat).await {
+            return Err(missed);
+        }
+    }
+}
+
+async fn attempt<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<View, ProposeError> {
+    match inner.other_leader() {
+        None => match inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_read) => Ok(inner.machine.hub.view()),
+            Err(error) => Err(read_error(&error)),
+        },
+        Some(leader) => {
+            // A question that was lost is asked again.
+            let deadline = 2 * inner.timing.election_max;
+            match inner.network.call(leader, PeerCall::ReadIndex(ReadIndex {}), deadline).await {
+                Ok(PeerAnswer::ReadIndex(answer)) => {
+                    inner.machine.hub.reached(answer.index).await.map_err(|_stopped| ProposeError::Stopped)
+                }
+                Ok(_other_kind) => Err(ProposeError::NoLeader),
+                Err(TransportError::Refused(refusal)) if refusal.code() == RefusalCode::NotLeader => {
+                    Err(ProposeError::NoLeader)
+                }
+                // The leader that this node knows of is out of reach, or has no majority itself.
+                Err(TransportError::Refused(_) | TransportError::Unreachable { .. } | TransportError::TimedOut) => {
+                    Err(ProposeError::QuorumLost)
+                }
+            }
+        }
+    }
+}
+
+/// Where a view must have got to; for another member that asks. Only a leader with a majority answers.
+pub(super) async fn read_index<R: Runtime>(inner: &Inner<R>) -> Result<u64, ProposeError> {
+    match inner.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
+        Ok((read, _applied)) => Ok(read.index()),
+        Err(error) => Err(read_error(&error)),
+    }
+}
+
+fn read_error<R: Runtime>(error: &RaftError<Types<R>, LinearizableReadError<Types<R>>>) -> ProposeError {
+    match error {
+        RaftError::Fatal(_) => ProposeError::Stopped,
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(_)) => ProposeError::NoLeader,
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ProposeError::QuorumLost,
+    }
+}

@@ -1,0 +1,215 @@
+//! What other members ask of this node.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use jaco_state::{BoxFuture, ProposeError};
+use jaco_types::NodeId;
+use openraft::async_runtime::WatchReceiver;
+
+use super::{ControlPlane, Inner, forward, read};
+use crate::data_dir::is_disk_full;
+use crate::raft::{
+    AppendShape, append_response_from_raft, append_to_raft, appended_from_raft, raft_snapshot, transfer_to_raft,
+    transferred_from_raft, vote_answer_from_raft, vote_from_raft, vote_request_to_raft, vote_to_raft,
+};
+use crate::runtime::{Runtime, blocking};
+use crate::snapshot::{TakeError, Taken};
+use crate::transport::{
+    BoxStream, ChunkAnswer, MessageError, PeerAnswer, PeerCall, PeerRequest, PeerResponse, PeerService,
+    ReadIndexAnswer, Refusal, RefusalCode, SnapshotChunk,
+};
+
+impl<R: Runtime> PeerService for ControlPlane<R> {
+    fn receive(&self, from: NodeId, request: PeerRequest) -> BoxFuture<'static, PeerResponse> {
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let served = serve(&inner, from, request).await;
+            inner.response(served.unwrap_or_else(PeerAnswer::Refused))
+        })
+    }
+
+    fn receive_stream(&self, from: NodeId, requests: BoxStream<PeerRequest>) -> BoxStream<PeerResponse> {
+        append_stream(self.inner.clone(), from, requests)
+    }
+
+    fn receive_encoded(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
+        match PeerRequest::decode(request) {
+            Ok(request) => {
+                let response = self.receive(from, request);
+                Box::pin(async move { response.await.encode() })
+            }
+            Err(error) => {
+                let refused = self.inner.response(PeerAnswer::Refused(unreadable(&error)));
+                Box::pin(std::future::ready(refused.encode()))
+            }
+        }
+    }
+
+    fn receive_stream_encoded(&self, from: NodeId, requests: BoxStream<Bytes>) -> BoxStream<Bytes> {
+        // The first message that cannot be read ends the stream, and says why.
+        let requests = requests.map(PeerRequest::decode);
+        let answers = append_stream_of(self.inner.clone(), from, requests.map(|read| read.map_err(|e| unreadable(&e))));
+        Box::pin(answers.map(|response| response.encode()))
+    }
+}
+
+fn unreadable(error: &MessageError) -> Refusal {
+    let code = match error {
+        MessageError::NewerFormat { .. } => RefusalCode::NewerFormat,
+        MessageError::NotAMessage | MessageError::Malformed { .. } => RefusalCode::Malformed,
+    };
+    Refusal::new(code, error.to_string())
+}
+
+fn stopped() -> Refusal {
+    Refusal::new(RefusalCode::Stopped, ProposeError::Stopped.to_string())
+}
+
+fn malformed(error: &io::Error) -> Refusal {
+    Refusal::new(RefusalCode::Malformed, error.to_string())
+}
+
+impl<R: Runtime> Inner<R> {
+    fn response(&self, answer: PeerAnswer) -> PeerResponse {
+        PeerResponse { incarnation: self.incarnation, from: self.node_id, answer }
+    }
+
+    /// Whether a request is from whom it says, for this node, and of this cluster's life.
+    fn check(&self, from: NodeId, request: &PeerRequest) -> Result<(), Refusal> {
+        let refused = |code, message| Err(Refusal::new(code, message));
+        if request.incarnation != self.incarnation {
+            let (found, expected) = (request.incarnation, self.incarnation);
+            let message = format!("the request is of incarnation {found:016x}, and this node of {expected:016x}");
+            return refused(RefusalCode::OtherIncarnation, message);
+        }
+        if request.to != self.node_id {
+            let message = format!("node {} was meant, and this is node {}", request.to, self.node_id);
+            return refused(RefusalCode::OtherNode, message);
+        }
+        let voting = request.call.voter();
+        if request.from != from || voting.is_some_and(|voter| voter != from.0) {
+            return refused(RefusalCode::OtherSender, format!("the request does not come from node {from}"));
+        }
+        if self.has_failed() { Err(stopped()) } else { Ok(()) }
+    }
+}
+
+impl PeerCall {
+    /// In whose name it is: only the leader or candidate itself may send it.
+    fn voter(&self) -> Option<u64> {
+        match self {
+            PeerCall::Append(request) => Some(request.vote.node_id),
+            PeerCall::Vote(request) | PeerCall::PreVote(request) => Some(request.vote.node_id),
+            PeerCall::Transfer(request) => Some(request.from.node_id),
+            PeerCall::Snapshot(chunk) => Some(chunk.vote.node_id),
+            PeerCall::Propose(_) | PeerCall::ReadIndex(_) => None,
+        }
+    }
+}
+
+async fn serve<R: Runtime>(inner: &Arc<Inner<R>>, from: NodeId, request: PeerRequest) -> Result<PeerAnswer, Refusal> {
+    inner.check(from, &request)?;
+    match request.call {
+        PeerCall::Append(request) => {
+            let shape = AppendShape::of(&request);
+            let request = append_to_raft::<R>(request).map_err(|error| malformed(&error))?;
+            let response = inner.raft.append_entries(request).await.map_err(|_fatal| stopped())?;
+            Ok(PeerAnswer::Append(append_response_from_raft(&response, &shape)))
+        }
+        PeerCall::Vote(request) => {
+            let response = inner.raft.vote(vote_request_to_raft(request)).await.map_err(|_fatal| stopped())?;
+            Ok(PeerAnswer::Vote(vote_answer_from_raft(&response)))
+        }
+        PeerCall::PreVote(request) => {
+            let response = inner.raft.pre_vote(vote_request_to_raft(request)).await.map_err(|_fatal| stopped())?;
+            Ok(PeerAnswer::Vote(vote_answer_from_raft(&response)))
+        }
+        PeerCall::Transfer(request) => {
+            let request = transfer_to_raft(request);
+            let response = inner.raft.handle_transfer_leader(request).await.map_err(|_fatal| stopped())?;
+            Ok(PeerAnswer::Transfer(transferred_from_raft(&response)))
+        }
+        PeerCall::Snapshot(chunk) => take(inner, chunk).await.map(PeerAnswer::Snapshot),
+        PeerCall::Propose(request) => forward::receive(inner, request).await.map(PeerAnswer::Propose),
+        PeerCall::ReadIndex(_) => match read::read_index(inner).await {
+            Ok(index) => Ok(PeerAnswer::ReadIndex(ReadIndexAnswer { index })),
+            Err(error) => Err(inner.refusal(&error)),
+        },
+    }
+}
+
+/// Takes a piece of a snapshot, and hands the whole to raft when it is complete.
+async fn take<R: Runtime>(inner: &Arc<Inner<R>>, chunk: SnapshotChunk) -> Result<ChunkAnswer, Refusal> {
+    // The same snapshot may arrive a second time while the first is being taken over.
+    let _one_at_a_time = inner.installing.lock().await;
+    let (vote, id) = (chunk.vote, chunk.id);
+    if inner.machine.hub.view().index() >= id.index {
+        let vote = vote_from_raft(&inner.raft.metrics().borrow_watched().vote);
+        return Ok(ChunkAnswer { have: id.total, installed: Some(vote) });
+    }
+    let machine = inner.machine.clone();
+    let taken = blocking(machine.snapshots.blocks(), move || Ok(machine.snapshots.take(&chunk))).await;
+    let snapshot = match taken.unwrap_or_else(|error| Err(TakeError::Io(error))) {
+        Ok(Taken::Partly(have)) => return Ok(ChunkAnswer { have, installed: None }),
+        Ok(Taken::Whole(snapshot)) => snapshot,
+        Err(error @ TakeError::Damaged) => return Err(Refusal::new(RefusalCode::SnapshotDamaged, error.to_string())),
+        Err(TakeError::Io(error)) => return Err(storage_refusal(&error)),
+    };
+    let handed_over = raft_snapshot(snapshot.clone()).map_err(|error| malformed(&error))?;
+    let installed = inner.raft.install_full_snapshot(vote_to_raft(vote), handed_over).await;
+    let installed = installed.map_err(|_fatal| stopped())?;
+    let machine = inner.machine.clone();
+    let forgotten = blocking(machine.snapshots.blocks(), move || machine.snapshots.forget(&snapshot)).await;
+    // What is left then goes with the next snapshot.
+    if let Err(error) = forgotten {
+        tracing::warn!(%error, "the remains of a received snapshot cannot be removed");
+    }
+    Ok(ChunkAnswer { have: id.total, installed: Some(vote_from_raft(&installed.vote)) })
+}
+
+fn storage_refusal(error: &io::Error) -> Refusal {
+    let code = if is_disk_full(error) { RefusalCode::DiskFull } else { RefusalCode::Storage };
+    Refusal::new(code, format!("the snapshot cannot be kept: {error}"))
+}
+
+fn append_stream<R: Runtime>(
+    inner: Arc<Inner<R>>,
+    from: NodeId,
+    requests: BoxStream<PeerRequest>,
+) -> BoxStream<PeerResponse> {
+    append_stream_of(inner, from, requests.map(Ok))
+}
+
+/// Feeds raft with what arrives. What cannot be taken ends the stream; the refusal follows the answers to what came before it.
+fn append_stream_of<R: Runtime>(
+    inner: Arc<Inner<R>>,
+    from: NodeId,
+    requests: impl futures_util::Stream<Item = Result<PeerRequest, Refusal>> + Send + 'static,
+) -> BoxStream<PeerResponse> {
+    let refused = Arc::new(Mutex::new(None));
+    let (checking, refusing) = (inner.clone(), refused.clone());
+    let accepted = requests.map(move |request| {
+        let request = request?;
+        checking.check(from, &request)?;
+        let PeerCall::Append(append) = request.call else {
+            return Err(Refusal::new(RefusalCode::Malformed, "only entries travel in a stream"));
+        };
+        append_to_raft::<R>(append).map_err(|error| malformed(&error))
+    });
+    let accepted = accepted.scan((), move |(), request| {
+        let request = request.map_err(|refusal| {
+            *refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        });
+        std::future::ready(request.ok())
+    });
+    let answers = inner.raft.stream_append(accepted).map(|appended| match appended {
+        Ok(appended) => PeerAnswer::Append(appended_from_raft::<R>(&appended)),
+        Err(_fatal) => PeerAnswer::Refused(stopped()),
+    });
+    let last = stream::once(async move { refused.lock().unwrap_or_else(PoisonError::into_inner).take() });
+    let last = last.filter_map(|refusal| std::future::ready(refusal.map(PeerAnswer::Refused)));
+    Box::pin(answers.chain(last).map(move |answer| inner.response(answer)))
+}

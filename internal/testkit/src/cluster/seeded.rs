@@ -1,0 +1,53 @@
+//! Time and randomness of a simulation.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jaco_controlplane::Randomness;
+use jaco_state::Clock;
+use tokio::time::Instant;
+
+/// The same row of numbers for the same seed (SplitMix64: Steele, Lea, Flood 2014).
+#[derive(Debug)]
+pub struct SeededRandomness(AtomicU64);
+
+impl SeededRandomness {
+    /// A row of numbers.
+    pub fn new(seed: u64) -> Self {
+        SeededRandomness(AtomicU64::new(seed))
+    }
+}
+
+impl Randomness for SeededRandomness {
+    fn next_u64(&self) -> u64 {
+        let step = 0x9e37_79b9_7f4a_7c15u64;
+        let state = self.0.fetch_add(step, Ordering::Relaxed).wrapping_add(step);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// A clock that goes with tokio's time, also when that is paused.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    start: Instant,
+    wall_ms: u64,
+}
+
+impl TokioClock {
+    /// A clock whose wall time is this now, milliseconds since the Unix epoch, and whose monotonic time starts now.
+    pub fn new(wall_ms: u64) -> Self {
+        TokioClock { start: Instant::now(), wall_ms }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now_ms(&self) -> u64 {
+        self.wall_ms + u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
