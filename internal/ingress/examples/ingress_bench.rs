@@ -7,6 +7,10 @@ use std::net::SocketAddr;
 use jaco_ingress::{Backend, Endpoint, HttpListener, Ingress, Options, RouteRule, Table, UpstreamProtocol};
 use jaco_types::{DeploymentName, ServiceName};
 
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: ingress_bench <listen address> <upstream address> <workers>";

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::shared::Shared;
+use crate::small_writes::SmallWrites;
 
 /// Times are microseconds of [`Shared::micros`]; 0 is "not now".
 pub(crate) struct Activity {
@@ -126,7 +127,7 @@ fn mark(since: &AtomicU64, set: bool, shared: &Shared) {
 
 /// A client's socket that reports to an [`Activity`], with what was read of it before it was known which protocol it speaks.
 pub(crate) struct ClientStream {
-    stream: TcpStream,
+    stream: SmallWrites<TcpStream>,
     prefix: Bytes,
     activity: Arc<Activity>,
 }
@@ -136,7 +137,7 @@ impl ClientStream {
         if !prefix.is_empty() {
             activity.read();
         }
-        ClientStream { stream, prefix, activity }
+        ClientStream { stream: SmallWrites(stream), prefix, activity }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::body::RequestBody;
+use crate::listen;
 use crate::upstream::Upstream;
 use crate::worker::{TrackedExecutor, Worker};
 
@@ -31,7 +32,7 @@ pub(crate) enum ConnectError {
 
 pub(crate) async fn tcp(worker: &Worker, upstream: &Upstream) -> Result<TcpStream, ConnectError> {
     let stream = timeout(worker.shared.limits.connect_timeout, TcpStream::connect(upstream.key.address)).await??;
-    stream.set_nodelay(true)?;
+    listen::prepare(&stream)?;
     Ok(stream)
 }
 
@@ -39,8 +40,9 @@ pub(crate) async fn http1(
     worker: &Arc<Worker>,
     upstream: &Upstream,
 ) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
-    let stream = tcp(worker, upstream).await?;
-    let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await?;
+    let stream = TokioIo::new(tcp(worker, upstream).await?);
+    // A list of buffers would save the copy of a body that is uploaded, and cost every request without one.
+    let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_BYTES).writev(false).handshake(stream).await?;
     let address = upstream.key.address;
     worker.upstreams.spawn(async move {
         if let Err(error) = connection.with_upgrades().await {

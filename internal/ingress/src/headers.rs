@@ -63,23 +63,24 @@ fn is_proxy_field(name: &str) -> bool {
 /// Removes `Connection` and the fields it names. Returns whether it names `upgrade`.
 fn remove_connection_fields(headers: &mut HeaderMap) -> bool {
     let mut upgrade = false;
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim().as_bytes()).ok())
-        .collect();
-    headers.remove(CONNECTION);
-    for name in named {
-        match name {
-            UPGRADE => upgrade = true,
-            // These are about the message: removing them would change what it is, or where it goes.
-            HOST | CONTENT_LENGTH | TRANSFER_ENCODING | TE | COOKIE => {}
-            _ => {
-                headers.remove(name);
+    let mut named = Vec::new();
+    for value in headers.get_all(CONNECTION) {
+        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            // Nearly every message has one of these two, and neither asks to remove anything that is not removed anyway.
+            if token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close") {
+                continue;
+            }
+            match HeaderName::from_bytes(token) {
+                Ok(UPGRADE) => upgrade = true,
+                // These are about the message: removing them would change what it is, or where it goes.
+                Ok(HOST | CONTENT_LENGTH | TRANSFER_ENCODING | TE | COOKIE) | Err(_) => {}
+                Ok(name) => named.push(name),
             }
         }
+    }
+    headers.remove(CONNECTION);
+    for name in named {
+        headers.remove(name);
     }
     upgrade
 }
@@ -124,7 +125,9 @@ pub(crate) fn clean_response(headers: &mut HeaderMap) {
     for name in headers.keys() {
         match *name {
             CONNECTION => connection = true,
-            TRANSFER_ENCODING | UPGRADE => remove.push(name.clone()),
+            // Beside a transfer coding a length means nothing, and must not be passed on (RFC 9112, 6.3).
+            TRANSFER_ENCODING => remove.extend([TRANSFER_ENCODING, CONTENT_LENGTH]),
+            UPGRADE => remove.push(UPGRADE),
             _ if matches!(name.as_str(), "keep-alive" | "proxy-connection") => remove.push(name.clone()),
             _ => {}
         }

@@ -37,6 +37,7 @@ mod reply;
 mod router;
 mod service;
 mod shared;
+mod small_writes;
 mod stats;
 mod table;
 mod tunnel;

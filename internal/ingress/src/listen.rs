@@ -1,12 +1,24 @@
-//! Listening sockets: made here, or inherited from a service manager or the process before.
+//! Sockets: listening ones, made here or inherited from a service manager or the process before, and what every connection is set to.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
 
 /// Connections the kernel queues per socket before it drops new ones; `net.core.somaxconn` caps it.
 const BACKLOG: i32 = 4096;
+
+/// Silence after which the kernel asks whether a peer is still there; without it, tunnels, long polls and connections of peers that have
+/// vanished stay for ever.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Sets a connection up for being proxied: small messages leave at once, vanished peers are noticed.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
 
 /// Where HTTP is served.
 #[derive(Debug)]
@@ -88,4 +100,19 @@ fn bind_shared(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, V
         sockets.push(bind_tcp(address, true)?);
     }
     Ok((address, sockets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proxied_connection_notices_a_vanished_peer_and_delays_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+    }
 }

@@ -76,10 +76,17 @@ impl Upstream {
         self.withdrawn_flag.load(Ordering::SeqCst)
     }
 
-    /// Closes it to new guards, or opens it again.
+    /// Closes it to new guards, or opens it again. A replica that is told to stop waits for its connections as a rule, so the idle ones
+    /// are closed here, and those in use when their exchange ends.
     pub(crate) fn set_withdrawn(&self, withdrawn: bool) {
         self.withdrawn_flag.store(withdrawn, Ordering::SeqCst);
         self.withdrawn.send_replace(withdrawn);
+        if withdrawn {
+            for slot in &self.slots {
+                lock(&slot.http1).clear();
+                *lock(&slot.http2) = None;
+            }
+        }
     }
 
     /// Resolves when it is withdrawn.
@@ -137,12 +144,13 @@ impl Upstream {
         since: Instant,
         bound: usize,
     ) {
-        if sender.is_closed() || self.is_withdrawn() {
+        if sender.is_closed() {
             return;
         }
         if let Some(slot) = self.slots.get(worker) {
             let mut idle = lock(&slot.http1);
-            if idle.len() < bound {
+            // Asked under the lock: whoever withdraws closes what is in here after that.
+            if idle.len() < bound && !self.is_withdrawn() {
                 idle.push(IdleConnection { sender, since });
             }
         }
@@ -158,7 +166,8 @@ impl Upstream {
 
     pub(crate) fn share_http2(&self, worker: usize, sender: http2::SendRequest<RequestBody>) {
         if let Some(slot) = self.slots.get(worker) {
-            *lock(&slot.http2) = Some(sender);
+            let mut shared = lock(&slot.http2);
+            *shared = (!self.is_withdrawn()).then_some(sender);
         }
     }
 
@@ -233,7 +242,9 @@ impl UpstreamSet {
                     .filter(|upstream| !upstream.is_withdrawn() && !tried.contains(&upstream.key.address))
                     .min_by_key(|upstream| upstream.active())
             })?;
-        InFlight::take(chosen).or_else(|| self.upstreams.iter().find_map(InFlight::take))
+        let mut untried = self.upstreams.iter().filter(|upstream| !tried.contains(&upstream.key.address));
+        // It may have been withdrawn just now.
+        InFlight::take(chosen).or_else(|| untried.find_map(InFlight::take))
     }
 
     /// Every one that may be tried, beginning with the next in turn; ejected ones last.

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, ClientStream, Verdict};
 use crate::body::ResponseBody;
+use crate::listen;
 use crate::proxy::{self, ClientConnection};
 use crate::reply::TOO_MANY_CONNECTIONS;
 use crate::shared::{ClientGuard, Shared};
@@ -173,7 +174,10 @@ impl Worker {
     }
 
     async fn serve(self: Arc<Self>, mut stream: TcpStream, client: SocketAddr, guard: ClientGuard) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+        if let Err(error) = listen::prepare(&stream) {
+            self.closed();
+            return Err(error);
+        }
         let limits = &self.shared.limits;
         let detected = tokio::select! {
             detected = tokio::time::timeout(limits.header_timeout, detect(&mut stream)) => Some(detected),

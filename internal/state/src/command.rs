@@ -88,6 +88,23 @@ impl Command {
         })
     }
 
+    /// Whether it checks the term: then it is the work of a leader, and worth nothing from anybody else.
+    pub fn is_leader_only(&self) -> bool {
+        self.message.checks.iter().any(|check| matches!(check.variant, Some(CheckVariant::Term(_))))
+    }
+
+    /// The stored bytes of an [`Entry`] with this command.
+    pub fn encode_entry(&self, stamp: Stamp) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(PREFIX + self.encoded_len());
+        bytes.put_slice(MAGIC);
+        bytes.put_u16_le(ENTRY_FORMAT);
+        bytes.put_u64_le(stamp.incarnation);
+        bytes.put_u64_le(stamp.time_ms);
+        // The buffer grows as needed, so the only error of `encode` cannot happen; `encode_raw` has none.
+        self.message.encode_raw(&mut bytes);
+        bytes.freeze()
+    }
+
     /// The check at this position in typed form; `None` when there is none, or its kind is unknown to this version.
     pub fn check(&self, position: usize) -> Option<Check> {
         let known = |kind: u32| Kind::from_number(kind);
@@ -217,14 +234,7 @@ pub enum EntryError {
 impl Entry {
     /// The stored bytes.
     pub fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(PREFIX + self.command.encoded_len());
-        bytes.put_slice(MAGIC);
-        bytes.put_u16_le(ENTRY_FORMAT);
-        bytes.put_u64_le(self.stamp.incarnation);
-        bytes.put_u64_le(self.stamp.time_ms);
-        // The buffer grows as needed, so the only error of `encode` cannot happen; `encode_raw` has none.
-        self.command.message.encode_raw(&mut bytes);
-        bytes.freeze()
+        self.command.encode_entry(self.stamp)
     }
 
     /// Size of the stored bytes.

@@ -101,12 +101,19 @@ fn answers_lose_what_concerns_the_upstreams_connection() {
         ("connection", "close, x-mine"),
         ("x-mine", "1"),
         ("keep-alive", "timeout=5"),
-        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
         ("server", "theirs"),
         ("content-length", "3"),
     ]);
     clean_response(&mut headers);
     assert_eq!(names(&headers), ["content-length", "server"]);
+}
+
+#[test]
+fn an_answer_has_no_length_beside_a_transfer_coding() {
+    let mut headers = map(&[("transfer-encoding", "chunked"), ("content-length", "3"), ("x-kept", "1")]);
+    clean_response(&mut headers);
+    assert_eq!(names(&headers), ["x-kept"]);
 }
 
 #[test]

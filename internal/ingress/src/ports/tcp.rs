@@ -1,16 +1,15 @@
 //! A published TCP port: each connection goes to the next replica in turn, or the one after it when that cannot be reached.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Port;
+use crate::listen::prepare;
 use crate::upstream::InFlight;
 
 /// Pause after the system had no descriptor or memory for a new connection.
@@ -18,9 +17,6 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Bytes held per connection and direction.
 const BUFFER_BYTES: usize = 32 * 1024;
-
-/// Silence after which the kernel asks whether a peer is still there; without it, connections of vanished peers stay for ever.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 
 pub(super) async fn serve(port: Port, listener: Arc<TcpListener>) {
     let mut connections: JoinSet<()> = JoinSet::new();
@@ -74,9 +70,4 @@ async fn connect(port: &Port) -> Option<(TcpStream, InFlight)> {
         }
     }
     None
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }

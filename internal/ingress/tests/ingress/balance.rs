@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use hyper::body::Incoming;
-use jaco_ingress::{Drained, Limits};
+use jaco_ingress::{Drained, Limits, UpstreamProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -292,4 +292,21 @@ async fn a_withdrawal_ends_at_its_deadline_or_when_given_up() {
     assert_eq!(ingress.withdraw(&name, Duration::from_millis(30)).await, Drained::InFlight(2));
     assert_eq!(fetch(address, get("/")).await.status, 503);
     assert_eq!(ingress.withdraw("unknown", PATIENCE).await, Drained::Idle);
+}
+
+/// A replica that is told to stop waits for its connections to end: idle ones must not hold it up.
+#[tokio::test]
+async fn a_withdrawal_closes_the_idle_connections_to_its_container() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+        let replica = Replica::named().await;
+        let mut table = table(&[replica.address]);
+        table.backends[0].protocol = protocol;
+        // Well above the time that the closing takes, so that it is not their age that closes them.
+        let limits = Limits { upstream_idle_timeout: PATIENCE * 3, ..Limits::default() };
+        let (ingress, address) = start_with(&table, limits);
+        assert_eq!(fetch(address, get("/")).await.status, 200);
+        assert_eq!(replica.connections.load(Ordering::SeqCst), 1);
+        assert_eq!(ingress.withdraw(&container(replica.address), PATIENCE).await, Drained::Idle);
+        eventually("they are closed", async || replica.connections.load(Ordering::SeqCst) == 0).await;
+    }
 }

@@ -434,3 +434,27 @@ async fn an_unreadable_answer_is_502() {
     let reply = fetch(address, get("/")).await;
     assert_eq!((reply.status, &reply.headers["server"]), (502, &HeaderValue::from_static("jaco")));
 }
+
+/// A length beside a transfer coding is void; passed on, it would cut the answer or let the rest of it stand for the next one.
+#[tokio::test]
+async fn an_answer_with_two_framings_is_passed_on_with_one() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let replica = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            while let Ok(1..) = stream.read(&mut buffer).await {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    });
+    let (_ingress, address) = start(&table(&[replica]));
+    let mut client = Client::connect(address).await;
+    for _ in 0..2 {
+        let reply = client.get("/").await;
+        assert_eq!((reply.text(), reply.headers.get("content-length")), ("hello", None));
+    }
+}

@@ -42,6 +42,8 @@ pub(crate) fn text(text: impl Into<Bytes>) -> TestBody {
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Arc<AtomicUsize>,
+    /// Connections that are open.
+    pub(crate) connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -63,14 +65,17 @@ impl Replica {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&requests);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let open = Arc::clone(&connections);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let mut connections = JoinSet::new();
+            let mut served = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
-                let (handler, counter) = (handler.clone(), Arc::clone(&counter));
-                connections.spawn(async move {
+                let (handler, counter, open) = (handler.clone(), Arc::clone(&counter), Arc::clone(&open));
+                open.fetch_add(1, Ordering::SeqCst);
+                served.spawn(async move {
                     let service = service_fn(move |request| {
                         counter.fetch_add(1, Ordering::SeqCst);
                         let answer = handler(request);
@@ -78,10 +83,11 @@ impl Replica {
                     });
                     let builder = auto::Builder::new(TokioExecutor::new());
                     let _end = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                    open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Replica { address, requests, _tasks: tasks }
+        Replica { address, requests, connections, _tasks: tasks }
     }
 
     /// Answers with what it got: request line, then one line per header, then the body.
