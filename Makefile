@@ -5,10 +5,11 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build release test quick fmt lint policy unit integration e2e demo bench install clean
+.PHONY: help build release test quick fmt lint policy unit integration e2e demo lab bench install clean
 
 help:
 	@echo "make demo     a one-node cluster in a throw-away directory, with an example behind the ingress"
+	@echo "make lab      HOSTS=3 hosts on this machine, each with its own network, engine and jacod, to play with; jaco-lab down ends it"
 	@echo "make test     everything: format, lints, policy, unit, property, crash and end-to-end tests"
 	@echo "make quick    the fast part of it: format, lints, policy, unit tests"
 	@echo "make bench    the figures, each beside its floor or peer"
@@ -57,10 +58,17 @@ integration:
 e2e:
 	@.ci/install test
 	$(CARGO) build --locked --workspace --bins
-	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input -- --nocapture
+	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input --test lab -- --nocapture
 
 demo:
 	@tests/demo/run
+
+# Several hosts, left up: target/debug/jaco-lab says what can be done with them.
+HOSTS ?= 3
+lab:
+	@.ci/install test
+	$(CARGO) build --locked --workspace --bins
+	@target/debug/jaco-lab up $(HOSTS)
 
 bench:
 	@.ci/install bench

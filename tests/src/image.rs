@@ -1,7 +1,7 @@
 //! A small web image, made of the machine's static busybox: no registry is needed.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::ensure;
@@ -18,10 +18,18 @@ const SHOW: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s %s
 /// Answers after two seconds.
 const SLOW: &str = "#!/bin/sh\nsleep 2\nprintf 'Content-Type: text/plain\\r\\n\\r\\nslow %s\\n' \"$VALUE\"\n";
 
+/// What makes an image of the web server's root file system, as lines of a Dockerfile.
+pub const WEB_IMAGE_CHANGES: &[&str] = &["CMD [\"/bin/start\"]", "ENV PATH=/bin"];
+
 /// Builds [`WEB_IMAGE`] on the engine.
 pub fn build_web_image(engine: &Engine) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let root = folder.path().join("root");
+    engine.import(&pack_web_image(folder.path())?, WEB_IMAGE, WEB_IMAGE_CHANGES)
+}
+
+/// Packs the root file system of [`WEB_IMAGE`] into a tar in this folder, for `docker import`.
+pub fn pack_web_image(folder: &Path) -> anyhow::Result<PathBuf> {
+    let root = folder.join("root");
     for name in ["bin", "tmp", "etc", "www/cgi-bin", "data"] {
         std::fs::create_dir_all(root.join(name))?;
     }
@@ -38,9 +46,9 @@ pub fn build_web_image(engine: &Engine) -> anyhow::Result<()> {
         std::fs::write(&path, text)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     }
-    let tar = folder.path().join("root.tar");
+    let tar = folder.join("root.tar");
     pack(&root, &tar)?;
-    engine.import(&tar, WEB_IMAGE, &["CMD [\"/bin/start\"]", "ENV PATH=/bin"])
+    Ok(tar)
 }
 
 fn pack(root: &Path, tar: &Path) -> anyhow::Result<()> {

@@ -21,7 +21,7 @@ pub use cli::{Answer, Cli};
 pub use daemon::{Daemon, free_ports};
 pub use engine::Engine;
 pub use http::{Reply, get, try_get};
-pub use image::{WEB_IMAGE, build_web_image};
+pub use image::{WEB_IMAGE, WEB_IMAGE_CHANGES, build_web_image, pack_web_image};
 pub use manager::Manager;
 pub use netns::UdpEcho;
 pub use node::Node;
