@@ -215,8 +215,7 @@ impl Enrolment {
         actor: &str,
         request_id: Option<RequestId>,
     ) -> Result<(), UserError> {
-        let plan =
-            |view: &View| intent::operate(view, hostname, kind, force, self.clock.now_ms(), actor).map(Some);
+        let plan = |view: &View| intent::operate(view, hostname, kind, force, self.clock.now_ms(), actor).map(Some);
         self.commit(request_id, plan).await
     }
 

@@ -34,8 +34,8 @@ pub use control_plane::{
 pub use data_dir::{DataDirLock, LockError};
 pub use deployments::{Applied, ApplyCommand, Deployments};
 pub use enrolment::{
-    Enrolment, JoinRequest, Joined, NODE_CERTIFICATE_LIFE, OPERATOR_CERTIFICATE_LIFE, authority_certificate, confirm_key,
-    sign_node, sign_operator,
+    Enrolment, JoinRequest, Joined, NODE_CERTIFICATE_LIFE, OPERATOR_CERTIFICATE_LIFE, authority_certificate,
+    confirm_key, sign_node, sign_operator,
 };
 pub use identity::IdentityError;
 pub use log::{

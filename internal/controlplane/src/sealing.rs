@@ -3,9 +3,7 @@
 //! The data keys are in the store as copies, one for each member. A node opens its copies with a key that never leaves its disk, so
 //! log, snapshots and backups give nothing away by themselves.
 
-use jaco_identity::{
-    Authority, DataKey, DataKeyCopy, Keyring, Place, SealPublicKey, SealSecretKey, Sealed,
-};
+use jaco_identity::{Authority, DataKey, DataKeyCopy, Keyring, Place, SealPublicKey, SealSecretKey, Sealed};
 use jaco_state::View;
 use jaco_types::{ClusterMeta, ErrorCode, NodeId, UserError};
 

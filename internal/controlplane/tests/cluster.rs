@@ -6,6 +6,8 @@
 mod failure;
 #[path = "cluster/forwarding.rs"]
 mod forwarding;
+#[path = "cluster/full.rs"]
+mod full;
 #[path = "cluster/membership.rs"]
 mod membership;
 #[path = "cluster/snapshots.rs"]

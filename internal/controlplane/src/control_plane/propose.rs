@@ -65,7 +65,7 @@ pub(super) fn outcome(command: &Command, (index, reply): (u64, Reply)) -> Result
 }
 
 /// Room in the log that goes back when the value is dropped.
-struct Reservation {
+pub(super) struct Reservation {
     log: Arc<dyn LogStorage>,
     bytes: u64,
 }
@@ -76,7 +76,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Takes room in the log. There is nearly always some.
+/// Takes room in the log for a proposal. There is nearly always some.
 async fn reserve<R: Runtime>(
     inner: &Inner<R>,
     command: &Command,
@@ -84,6 +84,16 @@ async fn reserve<R: Runtime>(
 ) -> Result<Reservation, ProposeError> {
     let bytes = command.encoded_len() as u64 + RECORD_OVERHEAD;
     let demand = if command.writes() > 0 && command.only_deletes() { Demand::DeletesOnly } else { Demand::Ordinary };
+    reserve_bytes(inner, bytes, demand, deadline).await
+}
+
+/// Takes room in the log.
+pub(super) async fn reserve_bytes<R: Runtime>(
+    inner: &Inner<R>,
+    bytes: u64,
+    demand: Demand,
+    deadline: Instant,
+) -> Result<Reservation, ProposeError> {
     match inner.log.reserve(bytes, demand) {
         Room::Granted => {}
         Room::Full => return Err(ProposeError::DiskFull),

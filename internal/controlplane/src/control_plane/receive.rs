@@ -1,24 +1,29 @@
 //! What other members ask of this node.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use jaco_state::{BoxFuture, ProposeError};
 use jaco_types::NodeId;
 use openraft::async_runtime::WatchReceiver;
+use openraft::raft::AppendEntriesRequest;
+use tokio::time::Instant;
 
+use super::propose::{Reservation, reserve_bytes};
 use super::{ControlPlane, Inner, forward, read};
 use crate::data_dir::is_disk_full;
+use crate::log::{Demand, LogEntry};
 use crate::raft::{
-    AppendShape, append_response_from_raft, append_to_raft, appended_from_raft, raft_snapshot, transfer_to_raft,
+    AppendShape, Types, append_response_from_raft, append_to_raft, appended_from_raft, raft_snapshot, transfer_to_raft,
     transferred_from_raft, vote_answer_from_raft, vote_from_raft, vote_request_to_raft, vote_to_raft,
 };
 use crate::runtime::{Runtime, blocking};
 use crate::snapshot::{TakeError, Taken};
 use crate::transport::{
-    BoxStream, ChunkAnswer, MessageError, PeerAnswer, PeerCall, PeerRequest, PeerResponse, PeerService,
+    AppendRequest, BoxStream, ChunkAnswer, MessageError, PeerAnswer, PeerCall, PeerRequest, PeerResponse, PeerService,
     ReadIndexAnswer, Refusal, RefusalCode, SnapshotChunk,
 };
 
@@ -115,6 +120,7 @@ async fn serve<R: Runtime>(inner: &Arc<Inner<R>>, from: NodeId, request: PeerReq
     match request.call {
         PeerCall::Append(request) => {
             let shape = AppendShape::of(&request);
+            let _room = room(inner, &request).await?;
             let request = append_to_raft::<R>(request).map_err(|error| malformed(&error))?;
             let response = inner.raft.append_entries(request).await.map_err(|_fatal| stopped())?;
             Ok(PeerAnswer::Append(append_response_from_raft(&response, &shape)))
@@ -183,33 +189,77 @@ fn append_stream<R: Runtime>(
     append_stream_of(inner, from, requests.map(Ok))
 }
 
+/// Room in the log for entries of a leader, so that raft never meets a full disk here either: without it the leader is refused and
+/// tries again later. Entries may use the part of the reserve that deletes may, since the leader judged them by its own.
+async fn room<R: Runtime>(inner: &Inner<R>, request: &AppendRequest) -> Result<Option<Reservation>, Refusal> {
+    if request.entries.is_empty() {
+        return Ok(None);
+    }
+    let bytes = request.entries.iter().map(LogEntry::weight).sum();
+    let deadline = Instant::now() + inner.timing.election_max;
+    let reserved = reserve_bytes(inner, bytes, Demand::DeletesOnly, deadline).await;
+    reserved.map(Some).map_err(|error| inner.refusal(&error))
+}
+
+/// What is asked of raft, with the room for it.
+async fn accept<R: Runtime>(
+    inner: &Inner<R>,
+    from: NodeId,
+    request: PeerRequest,
+) -> Result<(AppendEntriesRequest<Types<R>>, Option<Reservation>), Refusal> {
+    inner.check(from, &request)?;
+    let PeerCall::Append(append) = request.call else {
+        return Err(Refusal::new(RefusalCode::Malformed, "only entries travel in a stream"));
+    };
+    let reserved = room(inner, &append).await?;
+    Ok((append_to_raft::<R>(append).map_err(|error| malformed(&error))?, reserved))
+}
+
+/// What one stream of entries has under way.
+#[derive(Default)]
+struct UnderWay {
+    /// Room for what is not answered yet, in order.
+    reserved: VecDeque<Option<Reservation>>,
+    /// Why the stream has ended.
+    refused: Option<Refusal>,
+}
+
 /// Feeds raft with what arrives. What cannot be taken ends the stream; the refusal follows the answers to what came before it.
 fn append_stream_of<R: Runtime>(
     inner: Arc<Inner<R>>,
     from: NodeId,
-    requests: impl futures_util::Stream<Item = Result<PeerRequest, Refusal>> + Send + 'static,
+    requests: impl Stream<Item = Result<PeerRequest, Refusal>> + Send + 'static,
 ) -> BoxStream<PeerResponse> {
-    let refused = Arc::new(Mutex::new(None));
-    let (checking, refusing) = (inner.clone(), refused.clone());
-    let accepted = requests.map(move |request| {
-        let request = request?;
-        checking.check(from, &request)?;
-        let PeerCall::Append(append) = request.call else {
-            return Err(Refusal::new(RefusalCode::Malformed, "only entries travel in a stream"));
+    let under_way = Arc::new(Mutex::new(UnderWay::default()));
+    let (accepting, answering, ending) = (under_way.clone(), under_way.clone(), under_way);
+    let serving = inner.clone();
+    let accepted = requests.then(move |request| {
+        let inner = serving.clone();
+        async move { accept(&inner, from, request?).await }
+    });
+    let accepted = accepted.scan((), move |(), accepted| {
+        let mut under_way = accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = match accepted {
+            Ok((request, reserved)) => {
+                under_way.reserved.push_back(reserved);
+                Some(request)
+            }
+            Err(refusal) => {
+                under_way.refused = Some(refusal);
+                None
+            }
         };
-        append_to_raft::<R>(append).map_err(|error| malformed(&error))
+        std::future::ready(request)
     });
-    let accepted = accepted.scan((), move |(), request| {
-        let request = request.map_err(|refusal| {
-            *refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
-        });
-        std::future::ready(request.ok())
+    let answers = inner.raft.stream_append(accepted).map(move |appended| {
+        // Dropped outside of the lock.
+        let _written = answering.lock().unwrap_or_else(PoisonError::into_inner).reserved.pop_front();
+        match appended {
+            Ok(appended) => PeerAnswer::Append(appended_from_raft::<R>(&appended)),
+            Err(_fatal) => PeerAnswer::Refused(stopped()),
+        }
     });
-    let answers = inner.raft.stream_append(accepted).map(|appended| match appended {
-        Ok(appended) => PeerAnswer::Append(appended_from_raft::<R>(&appended)),
-        Err(_fatal) => PeerAnswer::Refused(stopped()),
-    });
-    let last = stream::once(async move { refused.lock().unwrap_or_else(PoisonError::into_inner).take() });
+    let last = stream::once(async move { ending.lock().unwrap_or_else(PoisonError::into_inner).refused.take() });
     let last = last.filter_map(|refusal| std::future::ready(refusal.map(PeerAnswer::Refused)));
     Box::pin(answers.chain(last).map(move |answer| inner.response(answer)))
 }
