@@ -1,23 +1,16 @@
 //! The daemon's parts as the narrow traits that other parts ask for.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jaco_api::{
-    Consensus, ConsensusStatus, LogOptions, LogSource, LoopStatus, Loops, ReplicaLogLine, SoftReplica, SoftStates,
-};
-use jaco_controlplane::{ControlPlane, InitialiseError};
+use jaco_api::{LogOptions, LogSource, LoopStatus, Loops, ReplicaLogLine, SoftReplica, SoftStates};
 use jaco_ingress::Ingress;
 use jaco_runtime::{OutputStream, Runtime, SoftState, Traffic};
-use jaco_scheduler::intent;
-use jaco_state::{BoxFuture, Clock, Leadership, Store};
+use jaco_state::{BoxFuture, Clock};
 use jaco_task::Supervisor;
-use jaco_types::{ClusterMeta, ErrorCode, Node, ReplicaId, UserError};
+use jaco_types::{ErrorCode, ReplicaId, UserError};
 use tokio::sync::mpsc;
-
-use crate::config::Config;
 
 /// The ingress lets go of a container before it is stopped.
 pub(crate) struct IngressTraffic(pub(crate) Arc<Ingress>);
@@ -33,73 +26,6 @@ impl Traffic for IngressTraffic {
                 }
             }
         })
-    }
-}
-
-/// Init, and what consensus says.
-pub(crate) struct ClusterConsensus {
-    pub(crate) control_plane: ControlPlane,
-    pub(crate) config: Config,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
-impl Consensus for ClusterConsensus {
-    fn initialise<'a>(
-        &'a self,
-        name: Option<String>,
-        actor: &'a str,
-    ) -> BoxFuture<'a, Result<(String, String), UserError>> {
-        Box::pin(async move {
-            let cluster_id = uuid::Uuid::new_v4().to_string();
-            let name = name.unwrap_or_else(|| cluster_id.clone());
-            let meta = self.first_record(cluster_id.clone(), name.clone());
-            let node = self.first_node();
-            let first = intent::init(&self.control_plane.view(), meta.clone(), node, actor)?;
-            self.control_plane.initialise(meta, first).await.map_err(|error: InitialiseError| error.user_error())?;
-            Ok((cluster_id, name))
-        })
-    }
-
-    fn status(&self) -> ConsensusStatus {
-        let status = self.control_plane.status();
-        let quorum = matches!(self.control_plane.leadership(), Leadership::Leader { .. });
-        ConsensusStatus {
-            leader: status.leader,
-            index: status.applied_index,
-            quorum,
-            voters: status.voters,
-            learners: status.learners,
-        }
-    }
-}
-
-impl ClusterConsensus {
-    fn first_record(&self, cluster_id: String, name: String) -> ClusterMeta {
-        ClusterMeta {
-            cluster_id,
-            name,
-            incarnation: self.control_plane.incarnation(),
-            feature_level: 1,
-            created_at_ms: self.clock.now_ms(),
-            ipam_pool: self.config.ipam_pool,
-            mesh_cidr: self.config.mesh_cidr,
-            node_down_after_ms: u64::try_from(self.config.node_down_after.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    fn first_node(&self) -> Node {
-        Node {
-            id: self.control_plane.node_id(),
-            hostname: self.config.hostname.clone(),
-            address: self.config.advertise.to_string(),
-            grpc_address: self.config.listen_addr.to_string(),
-            version: crate::VERSION.to_owned(),
-            joined_at_ms: self.clock.now_ms(),
-            cluster_address: String::new(),
-            public_keys: Vec::new(),
-            seal_key: String::new(),
-            labels: BTreeMap::new(),
-        }
     }
 }
 

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jaco_api::{Api, Limits, Parts};
-use jaco_controlplane::{ControlPlane, DataDirLock, Deployments, Options as ControlPlaneOptions, Scheduling};
+use jaco_client::Members;
+use jaco_controlplane::{
+    Alone, ControlPlane, DataDirLock, Deployments, Enrolment, IdentityError, OpenError, Options as ControlPlaneOptions,
+    Phase, Scheduling, Sealing,
+};
 use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions};
 use jaco_runtime::{DockerEngine, Options as RuntimeOptions, Runtime};
 use jaco_state::{Clock, Store, SystemClock};
@@ -18,11 +22,14 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::adapt::{ClusterConsensus, IngressTraffic, RuntimeLogs, RuntimeSoft, SupervisedLoops};
+use crate::adapt::{IngressTraffic, RuntimeLogs, RuntimeSoft, SupervisedLoops};
 use crate::config::Config;
+use crate::founding::{self, ClusterConsensus};
 use crate::logging::Logging;
 use crate::metrics::{ApplyDuration, CommitLatency, Metrics, Sources};
+use crate::peers::PeerTransport;
 use crate::sockets::{self, Inherited, ManagerKeeper};
+use crate::trust::Trust;
 use crate::{VERSION, node_id};
 
 /// Task that keeps desired replicas in line with deployments.
@@ -33,10 +40,12 @@ const ROUTES: &str = "ingress-routes";
 const PORTS: &str = "ingress-ports";
 const API: &str = "api";
 const METRICS: &str = "metrics";
+const MEMBERS: &str = "members";
+const API_TLS: &str = "api-tls";
 const STORE: &str = "store";
 
 /// The order in which tasks stop: first what takes requests, then what acts on them.
-const STOP_ORDER: &[&str] = &[API, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, STORE];
+const STOP_ORDER: &[&str] = &[API, API_TLS, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, MEMBERS, STORE];
 
 /// The API waits this long for the node to catch up with what it acknowledged before it started.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -97,6 +106,15 @@ struct Built {
     supervisor: Supervisor,
     ready: Arc<AtomicBool>,
     rebuild: CancellationToken,
+    network: Option<Network>,
+}
+
+/// What a member serves to the network.
+struct Network {
+    trust: Trust,
+    enrolment: Enrolment,
+    members: std::net::TcpListener,
+    api: std::net::TcpListener,
 }
 
 /// Runs the daemon until a signal or a failure that it cannot live with.
@@ -130,6 +148,7 @@ fn load(loaded: Loaded) -> anyhow::Result<Process> {
 async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let config = process.config.clone();
     let node = node_id::load_or_create(&config.data_dir, rand::random())?;
+    let trust = Trust::load(&config.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ingress = Arc::new(build_ingress(&config, &mut process.inherited)?);
     let commits = CommitLatency::new();
@@ -137,8 +156,13 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let mut options = ControlPlaneOptions::new(&config.data_dir, node);
     options.clock = Arc::clone(&clock);
     options.observer = Arc::new(commits.clone());
-    let control_plane = ControlPlane::open(options).await?;
+    options.address = founding::own_record(&config, node, 0).cluster_address;
+    let control_plane = open_store(options, trust.as_ref()).await?;
     let store: Arc<dyn Store> = Arc::new(control_plane.clone());
+    let rebuild = CancellationToken::new();
+    let enrolment = trust.as_ref().map(|trust| {
+        Enrolment::new(Arc::clone(&store), Arc::clone(&clock), Sealing::new(node, trust.seal_key.clone()))
+    });
     let runtime = Arc::new(build_runtime(&config, &store, node, &ingress));
     let scheduling = Scheduling::new(Arc::clone(&store));
     let supervisor = Supervisor::new();
@@ -153,9 +177,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         applies: applies.clone(),
         ready: Arc::clone(&ready),
     });
-    let metrics_listener = std::net::TcpListener::bind(config.metrics_addr)
-        .with_context(|| format!("metrics_addr {} cannot be bound", config.metrics_addr))?;
-    metrics_listener.set_nonblocking(true)?;
+    let metrics_listener = bind("metrics_addr", config.metrics_addr)?;
     let api = Api::new(Parts {
         deployments: Deployments::new(Arc::clone(&store), Arc::clone(&clock)),
         store,
@@ -163,7 +185,9 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
             control_plane: control_plane.clone(),
             config: config.clone(),
             clock: Arc::clone(&clock),
+            rebuild: rebuild.clone(),
         }),
+        enrolment: enrolment.clone(),
         loops: Arc::new(SupervisedLoops { supervisor: supervisor.clone(), clock }),
         timings: Arc::new(applies),
         log_levels: Arc::clone(&process.logging) as Arc<dyn jaco_api::LogLevels>,
@@ -175,6 +199,15 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         hostname: config.hostname.clone(),
         version: VERSION,
     });
+    let network = match (trust, enrolment) {
+        (Some(trust), Some(enrolment)) => Some(Network {
+            members: bind("cluster_addr", config.cluster_addr)?,
+            api: bind("listen_addr", config.listen_addr)?,
+            trust,
+            enrolment,
+        }),
+        (None, _) | (_, None) => None,
+    };
     Ok(Built {
         config,
         control_plane,
@@ -187,8 +220,41 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         metrics_listener,
         supervisor,
         ready,
-        rebuild: CancellationToken::new(),
+        rebuild,
+        network,
     })
+}
+
+fn bind(key: &str, address: std::net::SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address).with_context(|| format!("{key} {address} cannot be bound"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Opens the store. A node that has joined begins with an empty one of its cluster's life; what it had before it joined holds nothing.
+async fn open_store(mut options: ControlPlaneOptions, trust: Option<&Trust>) -> anyhow::Result<ControlPlane> {
+    let Some(trust) = trust else { return Ok(ControlPlane::open(options).await?) };
+    options.transport = Arc::new(PeerTransport(Members::new(trust.connector()?)));
+    options.incarnation = Some(trust.record.incarnation);
+    match ControlPlane::open(options.clone()).await {
+        Err(OpenError::Identity(IdentityError::OtherIncarnation { .. })) if !trust.record.peers.is_empty() => {}
+        opened => return Ok(opened?),
+    }
+    let before = ControlPlaneOptions { incarnation: None, transport: Arc::new(Alone), ..options.clone() };
+    let store = ControlPlane::open(before).await?;
+    let phase = store.phase();
+    store.halt().await;
+    drop(store);
+    let raft = options.data_dir.join("raft");
+    match phase {
+        Phase::Uninitialised => std::fs::remove_dir_all(&raft)
+            .with_context(|| format!("{}, which holds nothing, cannot be removed", raft.display()))?,
+        Phase::Member => anyhow::bail!(
+            "{} belongs to another life of the cluster than this node's certificate: move the data directory away and join anew",
+            raft.display()
+        ),
+    }
+    Ok(ControlPlane::open(options).await?)
 }
 
 /// Ports of the daemon itself: no deployment may publish them.
@@ -245,6 +311,9 @@ impl Built {
             Err(_elapsed) => tracing::warn!(after = ?CATCH_UP, "serving before this node has caught up"),
         }
         self.spawn_api();
+        if let Some(network) = &self.network {
+            self.spawn_api_tls(network);
+        }
         self.ready.store(true, Ordering::Release);
         sockets::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
         tracing::info!(

@@ -3,10 +3,14 @@
 mod adapt;
 mod config;
 mod daemon;
+mod founding;
 mod logging;
+mod members;
 mod metrics;
 mod node_id;
+mod peers;
 mod sockets;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

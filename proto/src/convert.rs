@@ -1,6 +1,6 @@
 //! Domain types to and from their wire form.
 
-use jaco_types::{DeploymentStatus, NodeState, ReplicaState};
+use jaco_types::{DeploymentStatus, NodeState, ReplicaState, Role};
 
 use crate::v1;
 
@@ -38,6 +38,7 @@ enums! {
     ReplicaState <-> v1::ReplicaState { Pending, Pulling, Running, Degraded, Updating, Failed, Stopped }
     DeploymentStatus <-> v1::DeploymentStatus { Pending, Active }
     NodeState <-> v1::NodeState { Joining, Ready, IsolationUnavailable, DrainTimeout, Draining, Unreachable, Down }
+    Role <-> v1::Role { Viewer, Deployer, Admin }
 }
 
 /// A remark on its way out.
@@ -70,6 +71,9 @@ mod tests {
         }
         for state in NodeState::ALL {
             assert_eq!(NodeState::try_from(v1::NodeState::from(*state)), Ok(*state));
+        }
+        for role in Role::ALL {
+            assert_eq!(Role::try_from(v1::Role::from(*role)), Ok(*role));
         }
         for state in DeploymentStatus::ALL {
             assert_eq!(DeploymentStatus::try_from(v1::DeploymentStatus::from(*state)), Ok(*state));

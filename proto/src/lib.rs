@@ -14,6 +14,9 @@ pub mod v1 {
 pub use convert::{Unknown, remark_from_wire, remark_to_wire};
 pub use error::{from_status, to_status};
 
+/// Every call of the API by its path (`/jaco.v1.Cluster/Status`), and whether its answer is a stream.
+pub const CALLS: &[(&str, bool)] = include!(concat!(env!("OUT_DIR"), "/calls.rs"));
+
 /// Largest message either side accepts, bytes: two manifests of 1 MiB with room for framing, or a long list of replicas.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 

@@ -29,6 +29,9 @@ impl Client {
         let mut last: Option<UserError> = None;
         for attempt in 0.. {
             let mut message = Request::new(request.clone());
+            if let Some(authorization) = &self.authorization {
+                message.metadata_mut().insert("authorization", authorization.clone());
+            }
             if let Some(left) = deadline.left().filter(|_| repeat != Repeat::Stream) {
                 // The daemon gives up a little later than this side, so that it is this side's deadline that is reported.
                 message.set_timeout(left + Duration::from_millis(500));

@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint as ChannelEndpoint};
 
 use crate::endpoint::Endpoint;
+use crate::remote::{self, Authorization};
 
 /// A local socket answers at once or not at all; this covers a daemon that is stopped (SIGSTOP) or swapping.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,38 +21,46 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Client {
     pub(crate) channel: Channel,
     pub(crate) endpoint: Endpoint,
+    /// Sent with every call over the network, where a bearer token is used.
+    pub(crate) authorization: Option<Authorization>,
 }
 
 impl Client {
-    /// Connects, within five seconds.
+    /// Connects: to a socket within five seconds, over the network within ten for each server.
     ///
-    /// Errors: `unreachable` when there is no socket, nobody listens on it or nobody answers; `permission_denied` when the
-    /// caller may not open it.
+    /// Errors: `unreachable` when there is no socket, nobody listens or nobody answers; `permission_denied` when the caller may not
+    /// open the socket; over the network also `ca_fingerprint_mismatch`, and `usage` without a usable CA.
     pub async fn connect(endpoint: Endpoint) -> Result<Client, UserError> {
-        let Endpoint::Socket(path) = &endpoint;
-        let path = path.clone();
-        // A Unix socket has no authority; HTTP/2 wants one.
-        let channel = ChannelEndpoint::from_static("http://jaco.internal");
-        let connector_path = path.clone();
-        let connector = tower::service_fn(move |_| open(connector_path.clone()));
-        match tokio::time::timeout(CONNECT_TIMEOUT, channel.connect_with_connector(connector)).await {
-            Ok(Ok(channel)) => Ok(Client { channel, endpoint }),
-            Ok(Err(error)) => Err(explain(&path, &error)),
-            Err(_) => Err(UserError::new(
-                ErrorCode::Unreachable,
-                format!(
-                    "{} does not answer within {}s: is jacod stopped or overloaded?",
-                    path.display(),
-                    CONNECT_TIMEOUT.as_secs()
-                ),
-            )
-            .with("socket", path.display())),
-        }
+        let (channel, authorization) = match &endpoint {
+            Endpoint::Socket(path) => (connect_socket(path).await?, None),
+            Endpoint::Remote(remote) => remote::connect(remote).await?,
+        };
+        Ok(Client { channel, endpoint, authorization })
     }
 
     /// Where this client is connected to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+}
+
+async fn connect_socket(path: &Path) -> Result<Channel, UserError> {
+    // A Unix socket has no authority; HTTP/2 wants one.
+    let channel = ChannelEndpoint::from_static("http://jaco.internal");
+    let connector_path = path.to_owned();
+    let connector = tower::service_fn(move |_| open(connector_path.clone()));
+    match tokio::time::timeout(CONNECT_TIMEOUT, channel.connect_with_connector(connector)).await {
+        Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(error)) => Err(explain(path, &error)),
+        Err(_) => Err(UserError::new(
+            ErrorCode::Unreachable,
+            format!(
+                "{} does not answer within {}s: is jacod stopped or overloaded?",
+                path.display(),
+                CONNECT_TIMEOUT.as_secs()
+            ),
+        )
+        .with("socket", path.display())),
     }
 }
 
@@ -75,7 +84,7 @@ fn explain(path: &Path, error: &tonic::transport::Error) -> UserError {
 
 pub(crate) fn explain_io(path: &Path, error: &io::Error) -> UserError {
     let shown = path.display();
-    let start = "start jacod (systemctl start jaco), or name another socket with --socket or JACO_SOCKET";
+    let start = "start jacod (systemctl start jaco), or name another socket with --socket or JACO_SOCKET, or a remote node with --server or JACO_SERVER";
     let (code, message) = match error.kind() {
         io::ErrorKind::NotFound => (ErrorCode::Unreachable, format!("there is no control socket at {shown}: {start}")),
         io::ErrorKind::ConnectionRefused => {

@@ -11,13 +11,17 @@ mod call;
 mod connect;
 mod deadline;
 mod endpoint;
+mod join;
 mod members;
+mod remote;
 mod request_id;
 mod retry;
 mod rpc;
+pub mod secrets;
 
 pub use call::Events;
 pub use connect::Client;
 pub use deadline::Deadline;
-pub use endpoint::{Choice, DEFAULT_SOCKET, Endpoint};
+pub use endpoint::{Choice, DEFAULT_CA_CERT, DEFAULT_SOCKET, Endpoint, Remote, RemoteChoice};
+pub use join::join;
 pub use members::{MemberError, Members, MessageStream};

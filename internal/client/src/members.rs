@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,19 +88,25 @@ impl Members {
 
     /// A stream of messages, answered in their order. Ends with the messages, with the first failure, or when the answers are
     /// dropped.
-    pub async fn stream(
+    pub fn stream(
         &self,
         node: NodeId,
-        address: &str,
-        messages: impl Stream<Item = Bytes> + Send + 'static,
-    ) -> Result<MessageStream, MemberError> {
-        let mut client = self.client(node, address)?;
-        let messages = messages.map(|message| v1::PeerMessage { message });
-        let answers = client.peer_stream(messages).await.map_err(|status| failure(address, &status))?.into_inner();
-        let address = address.to_owned();
-        Ok(Box::pin(answers.map(move |answer| {
-            answer.map(|message| message.message).map_err(|status| failure(&address, &status))
-        })))
+        address: String,
+        messages: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
+    ) -> Pin<Box<dyn Future<Output = Result<MessageStream, MemberError>> + Send>> {
+        let client = self.client(node, &address);
+        let messages = Framed(messages);
+        Box::pin(async move {
+            let answers = match client?.peer_stream(messages).await {
+                Ok(answers) => answers.into_inner(),
+                Err(status) => return Err(failure(&address, &status)),
+            };
+            let answers: MessageStream =
+                Box::pin(answers.map(move |answer| {
+                    answer.map(|message| message.message).map_err(|status| failure(&address, &status))
+                }));
+            Ok(answers)
+        })
     }
 
     /// Opens a session with the node that leads.
@@ -186,6 +193,17 @@ impl Members {
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
             .connect_with_connector_lazy(open))
+    }
+}
+
+/// Messages on their way out. A type of its own, since the compiler cannot see that a mapped stream may move between threads.
+struct Framed(Pin<Box<dyn Stream<Item = Bytes> + Send>>);
+
+impl Stream for Framed {
+    type Item = v1::PeerMessage;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<v1::PeerMessage>> {
+        self.0.as_mut().poll_next(context).map(|message| message.map(|message| v1::PeerMessage { message }))
     }
 }
 

@@ -5,6 +5,7 @@ use jaco_proto::v1::audit_client::AuditClient;
 use jaco_proto::v1::cluster_client::ClusterClient;
 use jaco_proto::v1::deploy_client::DeployClient;
 use jaco_proto::v1::node_client::NodeClient;
+use jaco_proto::v1::tokens_client::TokensClient;
 use jaco_proto::v1::watch_client::WatchClient;
 use jaco_proto::v1::*;
 use jaco_types::UserError;
@@ -36,6 +37,20 @@ calls! {
     pub cluster_init = ClusterClient.init(InitRequest) -> InitResponse, Once;
     /// The cluster as a whole; also answered before there is one.
     pub cluster_status = ClusterClient.status(ClusterStatusRequest) -> ClusterStatusResponse, Read;
+    /// Has the node join the cluster of another one.
+    pub node_join = ClusterClient.node_join(NodeJoinRequest) -> NodeJoinResponse, Once;
+    /// The members.
+    pub node_list = ClusterClient.node_list(NodeListRequest) -> NodeListResponse, Read;
+    /// How far an operation on a node is.
+    pub node_progress = ClusterClient.node_progress(NodeProgressRequest) -> NodeProgressResponse, Read;
+    pub(crate) issue_join_token_with_id = ClusterClient.issue_join_token(IssueJoinTokenRequest) -> IssueJoinTokenResponse, Identified;
+    pub(crate) node_drain_with_id = ClusterClient.node_drain(NodeDrainRequest) -> NodeOperationResponse, Identified;
+    pub(crate) node_uncordon_with_id = ClusterClient.node_uncordon(NodeUncordonRequest) -> NodeOperationResponse, Identified;
+    pub(crate) node_remove_with_id = ClusterClient.node_remove(NodeRemoveRequest) -> NodeOperationResponse, Identified;
+    pub(crate) token_issue_with_id = TokensClient.issue(IssueTokenRequest) -> IssueTokenResponse, Identified;
+    pub(crate) token_revoke_with_id = TokensClient.revoke(RevokeTokenRequest) -> RevokeTokenResponse, Identified;
+    /// Every operator's token, revoked ones included; never a secret.
+    pub token_list = TokensClient.list(ListTokensRequest) -> ListTokensResponse, Read;
     pub(crate) apply_with_id = DeployClient.apply(ApplyRequest) -> ApplyResponse, Identified;
     pub(crate) rollback_with_id = DeployClient.rollback(RollbackRequest) -> RollbackResponse, Identified;
     pub(crate) delete_with_id = DeployClient.delete(DeleteRequest) -> DeleteResponse, Identified;
@@ -64,6 +79,39 @@ calls! {
     pub(crate) open_watch = WatchClient.subscribe(SubscribeRequest) -> tonic::Streaming<SubscribeResponse>, Stream;
 }
 
+macro_rules! changes {
+    ($($(#[$doc:meta])* $name:ident = $with_id:ident($request:ty) -> $response:ty;)*) => {
+        impl Client {
+            $(
+                $(#[$doc])*
+                ///
+                /// The request id is made here.
+                pub async fn $name(&self, mut request: $request, deadline: Deadline) -> Result<$response, UserError> {
+                    request.request_id = Some(self.new_request_id(deadline).await?);
+                    self.$with_id(request, deadline).await
+                }
+            )*
+        }
+    };
+}
+
+changes! {
+    /// Makes a join token known, by the hash of its secret.
+    issue_join_token = issue_join_token_with_id(IssueJoinTokenRequest) -> IssueJoinTokenResponse;
+    /// Asks for a node to be emptied, and kept empty. [`Client::node_progress`] says how far it is.
+    node_drain = node_drain_with_id(NodeDrainRequest) -> NodeOperationResponse;
+    /// Lets a node take replicas again.
+    node_uncordon = node_uncordon_with_id(NodeUncordonRequest) -> NodeOperationResponse;
+    /// Asks for a node to be emptied and let go. [`Client::node_progress`] says how far it is.
+    node_remove = node_remove_with_id(NodeRemoveRequest) -> NodeOperationResponse;
+    /// Makes an operator's token known, by its hash, and has a client certificate signed.
+    token_issue = token_issue_with_id(IssueTokenRequest) -> IssueTokenResponse;
+    /// Revokes an operator's token and certificates.
+    token_revoke = token_revoke_with_id(RevokeTokenRequest) -> RevokeTokenResponse;
+    /// Deletes a deployment.
+    delete = delete_with_id(DeleteRequest) -> DeleteResponse;
+}
+
 impl Client {
     /// Applies a deployment, or compares only (`dry_run`). The request id is made here.
     pub async fn apply(&self, mut request: ApplyRequest, deadline: Deadline) -> Result<ApplyResponse, UserError> {
@@ -85,12 +133,6 @@ impl Client {
         }
         request.request_id = Some(self.new_request_id(deadline).await?);
         self.rollback_with_id(request, deadline).await
-    }
-
-    /// Deletes a deployment. The request id is made here.
-    pub async fn delete(&self, mut request: DeleteRequest, deadline: Deadline) -> Result<DeleteResponse, UserError> {
-        request.request_id = Some(self.new_request_id(deadline).await?);
-        self.delete_with_id(request, deadline).await
     }
 
     /// Log lines; with `follow` the stream goes on until dropped. The deadline is that of the first answer; lines have none.

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use jaco_api::serve_unix;
+use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members, serve_tls, serve_unix};
 use jaco_ingress::port_details;
 use jaco_state::{ProposeError, Store};
 use jaco_task::{Backoff, LoopSpec, OnExit, Wake};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{
-    API, Built, METRICS, PORTS, PORTS_TICK, ROUTES, RUNTIME, SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, STORE,
+    API, API_TLS, Built, MEMBERS, METRICS, Network, PORTS, PORTS_TICK, ROUTES, RUNTIME, SCHEDULER, SCHEDULER_TICK,
+    SCHEDULER_WAKE, STORE,
 };
+
+use crate::adapt::RuntimeLogs;
+use crate::members::{NoSessions, OwnLogs, Renewals};
 
 impl Built {
     /// Starts every part but the API.
@@ -21,6 +25,35 @@ impl Built {
         self.spawn_routes();
         self.spawn_port_conditions();
         self.spawn_metrics();
+        if let Some(network) = &self.network {
+            self.spawn_members(network);
+        }
+    }
+
+    /// The members' port: consensus, sessions, certificates, logs.
+    fn spawn_members(&self, network: &Network) {
+        let logs = OwnLogs {
+            source: Arc::new(RuntimeLogs(Arc::clone(&self.runtime))),
+            host: self.config.hostname.to_string(),
+        };
+        let api = InternalApi::new(InternalParts {
+            store: Arc::new(self.control_plane.clone()),
+            peers: Arc::new(self.control_plane.clone()),
+            sessions: Arc::new(NoSessions),
+            signer: Arc::new(Renewals(network.enrolment.clone())),
+            logs: Arc::new(logs),
+        });
+        let acceptor = network.trust.members_acceptor().map_err(|error| error.to_string());
+        let listener = network.members.try_clone();
+        self.supervisor.spawn_service(MEMBERS, OnExit::StopNode, move |context| {
+            let (api, acceptor) = (api.clone(), acceptor.clone());
+            let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
+            async move {
+                serve_members(api, listener?, acceptor?, PortLimits::default(), context.shutdown)
+                    .await
+                    .map_err(|error| error.to_string())
+            }
+        });
     }
 
     /// An I/O error of the log or a snapshot ends the node: what it acknowledged could not be kept otherwise.
@@ -119,6 +152,22 @@ impl Built {
             let metrics = Arc::clone(&metrics);
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
             async move { metrics.serve(listener?, context).await.map_err(|error| error.to_string()) }
+        });
+    }
+
+    /// The API over TLS, for operators and joiners.
+    pub(super) fn spawn_api_tls(&self, network: &Network) {
+        let api = self.api.clone();
+        let acceptor = network.trust.api_acceptor().map_err(|error| error.to_string());
+        let listener = network.api.try_clone();
+        self.supervisor.spawn_service(API_TLS, OnExit::StopNode, move |context| {
+            let (api, acceptor) = (api.clone(), acceptor.clone());
+            let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
+            async move {
+                serve_tls(api, listener?, acceptor?, PortLimits::default(), context.shutdown)
+                    .await
+                    .map_err(|error| error.to_string())
+            }
         });
     }
 
