@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapt::{IngressTraffic, RuntimeLogs, RuntimeSoft, SupervisedLoops};
 use crate::config::Config;
+use crate::departure;
 use crate::founding::{self, ClusterConsensus};
 use crate::logging::Logging;
 use crate::metrics::{ApplyDuration, CommitLatency, Metrics, Sources};
@@ -42,10 +43,12 @@ const API: &str = "api";
 const METRICS: &str = "metrics";
 const MEMBERS: &str = "members";
 const API_TLS: &str = "api-tls";
+const CERTIFICATE: &str = "node-certificate";
 const STORE: &str = "store";
 
 /// The order in which tasks stop: first what takes requests, then what acts on them.
-const STOP_ORDER: &[&str] = &[API, API_TLS, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, MEMBERS, STORE];
+const STOP_ORDER: &[&str] =
+    &[API, API_TLS, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, CERTIFICATE, MEMBERS, STORE];
 
 /// The API waits this long for the node to catch up with what it acknowledged before it started.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -56,6 +59,9 @@ const INGRESS_DRAIN: Duration = Duration::from_secs(5);
 
 /// The scheduler looks at everything this often, whatever it was told.
 const SCHEDULER_TICK: Duration = Duration::from_secs(30);
+
+/// Whether the node's certificate is to be renewed is looked at this often.
+const CERTIFICATE_TICK: Duration = Duration::from_secs(60);
 
 /// A published port that cannot be opened is told within this time; the ingress tries it each second.
 const PORTS_TICK: Duration = Duration::from_secs(2);
@@ -90,12 +96,18 @@ enum End {
     Stop,
     /// The node's place in the world has changed.
     Rebuild,
+    /// The node is no member any more of this cluster.
+    Leave {
+        /// UUID of the cluster.
+        cluster_id: String,
+    },
 }
 
 /// Everything built, sockets bound, nothing running yet but the ingress with its last known routes.
 struct Built {
     config: Config,
     control_plane: ControlPlane,
+    clock: Arc<dyn Clock>,
     scheduling: Scheduling,
     runtime: Arc<Runtime>,
     ingress: Arc<Ingress>,
@@ -115,6 +127,8 @@ struct Network {
     enrolment: Enrolment,
     members: std::net::TcpListener,
     api: std::net::TcpListener,
+    /// Cancelled when a member says that this node was removed.
+    removed: CancellationToken,
 }
 
 /// Runs the daemon until a signal or a failure that it cannot live with.
@@ -124,11 +138,15 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
         let built = build(&mut process).await?;
         built.spawn();
         let outcome = built.serve(&mut process.signals).await;
-        let last = !matches!(outcome, Ok(End::Rebuild));
+        let last = !matches!(outcome, Ok(End::Rebuild | End::Leave { .. }));
         built.drain(last).await;
         match outcome? {
             End::Stop => return Ok(()),
             End::Rebuild => tracing::info!("the node's place in the cluster has changed: every part starts anew"),
+            End::Leave { cluster_id } => {
+                tracing::warn!(cluster_id, "this node was removed from its cluster: its containers and data of it go");
+                departure::clean_up(&process.config, &cluster_id).await?;
+            }
         }
     }
 }
@@ -188,7 +206,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
             rebuild: rebuild.clone(),
         }),
         enrolment: enrolment.clone(),
-        loops: Arc::new(SupervisedLoops { supervisor: supervisor.clone(), clock }),
+        loops: Arc::new(SupervisedLoops { supervisor: supervisor.clone(), clock: Arc::clone(&clock) }),
         timings: Arc::new(applies),
         log_levels: Arc::clone(&process.logging) as Arc<dyn jaco_api::LogLevels>,
         soft: Arc::new(RuntimeSoft(runtime.soft())),
@@ -205,12 +223,14 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
             api: bind("listen_addr", config.listen_addr)?,
             trust,
             enrolment,
+            removed: CancellationToken::new(),
         }),
         (None, _) | (_, None) => None,
     };
     Ok(Built {
         config,
         control_plane,
+        clock,
         scheduling,
         runtime,
         ingress,
@@ -325,12 +345,24 @@ impl Built {
         );
     }
 
+    /// Resolves with the cluster's id when a member has told this node that it was removed.
+    async fn removed(&self) -> String {
+        match &self.network {
+            Some(network) => {
+                network.removed.cancelled().await;
+                network.trust.record.cluster_id.clone()
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits for the reason to stop: a signal, which is a clean end, or a part that the node cannot do without.
     async fn wait(&self, signals: &mut StopSignals) -> anyhow::Result<End> {
         tokio::select! {
             _ = signals.terminate.recv() => tracing::info!("stopping: SIGTERM"),
             _ = signals.interrupt.recv() => tracing::info!("stopping: SIGINT"),
             () = self.rebuild.cancelled() => return Ok(End::Rebuild),
+            cluster_id = self.removed() => return Ok(End::Leave { cluster_id }),
             fatal = self.supervisor.fatal() => anyhow::bail!("{fatal}"),
         }
         Ok(End::Stop)

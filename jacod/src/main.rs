@@ -3,12 +3,14 @@
 mod adapt;
 mod config;
 mod daemon;
+mod departure;
 mod founding;
 mod logging;
 mod members;
 mod metrics;
 mod node_id;
 mod peers;
+mod renewal;
 mod sockets;
 mod trust;
 

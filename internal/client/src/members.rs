@@ -110,15 +110,20 @@ impl Members {
     }
 
     /// Opens a session with the node that leads.
-    pub async fn session(
+    pub fn session(
         &self,
         node: NodeId,
-        address: &str,
-        messages: impl Stream<Item = v1::SessionRequest> + Send + 'static,
-    ) -> Result<Streaming<v1::SessionResponse>, MemberError> {
-        let mut client = self.client(node, address)?;
-        let answers = client.session(messages).await.map_err(|status| failure(address, &status))?;
-        Ok(answers.into_inner())
+        address: String,
+        messages: Pin<Box<dyn Stream<Item = v1::SessionRequest> + Send>>,
+    ) -> Pin<Box<dyn Future<Output = Result<Streaming<v1::SessionResponse>, MemberError>> + Send>> {
+        let client = self.client(node, &address);
+        let messages = Session(messages);
+        Box::pin(async move {
+            match client?.session(messages).await {
+                Ok(answers) => Ok(answers.into_inner()),
+                Err(status) => Err(failure(&address, &status)),
+            }
+        })
     }
 
     /// Logs of a container on another node.
@@ -204,6 +209,17 @@ impl Stream for Framed {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<v1::PeerMessage>> {
         self.0.as_mut().poll_next(context).map(|message| message.map(|message| v1::PeerMessage { message }))
+    }
+}
+
+/// A session's messages; see [`Framed`].
+struct Session(Pin<Box<dyn Stream<Item = v1::SessionRequest> + Send>>);
+
+impl Stream for Session {
+    type Item = v1::SessionRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<v1::SessionRequest>> {
+        self.0.as_mut().poll_next(context)
     }
 }
 

@@ -176,6 +176,3 @@ async fn credential(
     let authority = authority.unwrap_or(&own);
     Credential::new(&own, &private, authority).map_err(|error| unusable(key, error.to_string()))
 }
-
-#[cfg(test)]
-mod tests;

@@ -17,6 +17,7 @@
 mod act;
 pub mod container;
 pub mod engine;
+mod leave;
 mod logs;
 mod network;
 pub mod plan;
@@ -28,6 +29,7 @@ pub mod subnet;
 mod testing;
 
 pub use engine::{DockerEngine, Engine, EngineError, LogOptions, OutputStream, PullProgress};
+pub use leave::leave;
 pub use logs::LogLine;
 pub use plan::{Memory, Now, Plan, Step, Wanted, World, by_replica, observe, plan};
 pub use service::{NoTraffic, Options, Runtime, RuntimeError, Traffic};

@@ -9,12 +9,13 @@ use jaco_task::{Backoff, LoopSpec, OnExit, Wake};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{
-    API, API_TLS, Built, MEMBERS, METRICS, Network, PORTS, PORTS_TICK, ROUTES, RUNTIME, SCHEDULER, SCHEDULER_TICK,
-    SCHEDULER_WAKE, STORE,
+    API, API_TLS, Built, CERTIFICATE, CERTIFICATE_TICK, MEMBERS, METRICS, Network, PORTS, PORTS_TICK, ROUTES, RUNTIME,
+    SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, STORE,
 };
 
 use crate::adapt::RuntimeLogs;
 use crate::members::{NoSessions, OwnLogs, Renewals};
+use crate::renewal::Renewal;
 
 impl Built {
     /// Starts every part but the API.
@@ -27,6 +28,7 @@ impl Built {
         self.spawn_metrics();
         if let Some(network) = &self.network {
             self.spawn_members(network);
+            self.spawn_renewal(network);
         }
     }
 
@@ -152,6 +154,23 @@ impl Built {
             let metrics = Arc::clone(&metrics);
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
             async move { metrics.serve(listener?, context).await.map_err(|error| error.to_string()) }
+        });
+    }
+
+    /// Renews the node's certificate.
+    fn spawn_renewal(&self, network: &Network) {
+        let renewal = Renewal {
+            node: self.control_plane.node_id(),
+            hostname: self.config.hostname.clone(),
+            address: self.config.advertise,
+            data_dir: self.config.data_dir.clone(),
+            credential: Arc::clone(&network.trust.credential),
+            enrolment: network.enrolment.clone(),
+            store: Arc::new(self.control_plane.clone()),
+            clock: Arc::clone(&self.clock),
+        };
+        self.supervisor.spawn_loop(LoopSpec::new(CERTIFICATE, CERTIFICATE_TICK), Wake::new(), move |_context| {
+            renewal.clone().pass()
         });
     }
 

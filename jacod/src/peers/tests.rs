@@ -51,8 +51,7 @@ async fn start(authority: &Authority, number: u64) -> Member {
     let address = listener.local_addr().unwrap();
     let key = PrivateKey::generate().unwrap();
     let hostname = Hostname::new(format!("n{number}")).unwrap();
-    let names =
-        RequestNames { hostname: Some(hostname.clone()), addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] };
+    let names = RequestNames { hostname: Some(hostname.clone()), addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] };
     let request = CertificateRequest::new(&key, &names).unwrap();
     let node = Node {
         id: NodeId(number),
@@ -68,8 +67,7 @@ async fn start(authority: &Authority, number: u64) -> Member {
     };
     let now_ms = jaco_identity::WallClock::now_ms(&SystemWallClock);
     let certificate = sign_node(authority, &request, &node, INCARNATION, now_ms).unwrap();
-    let credential =
-        LiveCredential::new(Credential::new(&certificate, &key, authority.certificate()).unwrap());
+    let credential = LiveCredential::new(Credential::new(&certificate, &key, authority.certificate()).unwrap());
     let connector = Connector::new(ClientOptions {
         trust: Trust::Authority(authority.certificate().clone()),
         credential: Some(credential.clone()),
