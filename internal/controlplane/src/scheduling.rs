@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jaco_scheduler::Planner;
+use jaco_scheduler::{Plan, Planner};
 use jaco_state::{Event, Leadership, ProposeError, Store, Transaction, WatchFrom};
 use jaco_task::{LoopBody, TaskContext, Wake};
 use jaco_types::Kind;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::sessions::SessionTable;
 
 /// Most passes in a row before the loop gives way: each one follows from the commits of the one before.
 const PASSES: u32 = 64;
@@ -16,6 +20,10 @@ const PASSES: u32 = 64;
 pub struct Scheduling {
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
+    /// Where the facts beside the view come from; without it nothing is known.
+    sessions: Option<SessionTable>,
+    /// When to plan again though nothing changes: a lease that a plan waits for will have ended.
+    again_at: watch::Sender<Option<Instant>>,
 }
 
 /// The body of the scheduler's loop, with what its planner remembers of the last view.
@@ -50,7 +58,13 @@ pub struct SchedulingError(#[source] ProposeError);
 impl Scheduling {
     /// The scheduler over this store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Scheduling { store, counters: Arc::default() }
+        Scheduling { store, counters: Arc::default(), sessions: None, again_at: watch::Sender::new(None) }
+    }
+
+    /// Takes leases and capacities from this node's sessions.
+    #[must_use]
+    pub fn with_sessions(self, sessions: SessionTable) -> Self {
+        Scheduling { sessions: Some(sessions), ..self }
     }
 
     /// Counted since the start.
@@ -86,10 +100,24 @@ impl Scheduling {
     /// Wakes the loop on changes a plan depends on; ends when the store stops or `context` is to stop.
     pub async fn wake_on_changes(&self, wake: Wake, context: TaskContext) -> Result<(), std::convert::Infallible> {
         let mut watcher = self.store.watch(WatchFrom::Now);
+        let mut again_at = self.again_at.subscribe();
         loop {
+            let due = *again_at.borrow_and_update();
+            let again = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let event = tokio::select! {
                 () = context.shutdown.cancelled() => return Ok(()),
                 event = watcher.next() => event,
+                _ = again_at.changed() => continue,
+                () = again => {
+                    self.again_at.send_replace(None);
+                    wake.notify();
+                    continue;
+                }
             };
             match event {
                 None => return Ok(()),
@@ -116,7 +144,10 @@ impl LoopBody for SchedulingPass {
                 return Ok(());
             }
             self.scheduling.counters.passes.fetch_add(1, Ordering::Relaxed);
-            let transactions = self.planner.plan(&view, term).transactions;
+            let facts = self.scheduling.sessions.as_ref().map(SessionTable::facts).unwrap_or_default();
+            let Plan { transactions, again_at } = self.planner.plan_with(&view, term, &facts);
+            let now = facts.leases.as_ref().map(|leases| leases.now).unwrap_or_default();
+            self.scheduling.again_at.send_replace(again_at.map(|at| Instant::now() + at.saturating_sub(now)));
             if transactions.is_empty() {
                 return Ok(());
             }

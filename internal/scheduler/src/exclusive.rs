@@ -23,7 +23,8 @@ pub enum MayStart {
 /// Whether `node` may run the replica whose slot is as in this view.
 pub fn may_start(slot: Option<&ExclusiveSlot>, node: NodeId, leases: Option<&Leases>) -> MayStart {
     let Some(slot) = slot.filter(|slot| slot.owner != node && !slot.released) else { return MayStart::Now };
-    let Some(leases) = leases else { return MayStart::WhenReleased };
+    // Nobody here ever answered a node of another life, and nobody knows how long it goes on.
+    let Some(leases) = leases.filter(|_| slot.owner != ExclusiveSlot::OLD_LIFE) else { return MayStart::WhenReleased };
     let answered = leases.answered.get(&slot.owner).copied();
     let until = answered.map_or(leases.elected, |at| at.max(leases.elected)).saturating_add(leases.terms.wait());
     if leases.now >= until { MayStart::Now } else { MayStart::NotBefore(until) }

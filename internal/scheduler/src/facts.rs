@@ -45,6 +45,13 @@ pub struct LeaseTerms {
     pub grace: Duration,
 }
 
+impl Default for LeaseTerms {
+    /// 6 s, so that an election and the reconnects after it end no lease; 10 s, an engine's own grace. That makes W 17.2 s.
+    fn default() -> Self {
+        LeaseTerms { lease: Duration::from_secs(6), grace: Duration::from_secs(10) }
+    }
+}
+
 impl LeaseTerms {
     /// W: after the last answer, the time until nothing exclusive of a node runs any more: (L + G) × 1.01 + 1 s, the hundredth for
     /// clocks that run at different speeds.

@@ -18,6 +18,7 @@
 //! - an exclusive replica is desired on a node only together with its slot ([`exclusive`]).
 
 mod cluster;
+mod departure;
 mod deployment;
 pub mod exclusive;
 mod facts;
@@ -33,6 +34,7 @@ mod status;
 mod tests;
 mod voters;
 
+pub use departure::{Departures, DeparturesPlan, MOVE_LIMIT, check_drain, has_vacated, unheard};
 pub use facts::{Capacity, Facts, LeaseTerms, Leases};
 pub use liveness::{RECONNECT, Sessions, UNREACHABLE_AFTER, judge};
 pub use plan::{Plan, Planner, plan};

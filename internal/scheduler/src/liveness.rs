@@ -31,19 +31,31 @@ pub fn judge(view: &View, term: u64, own: NodeId, sessions: &Sessions) -> Vec<Tr
     let Some(cluster) = view.cluster() else { return Vec::new() };
     let down_after = cluster.node_down_after();
     view.list::<Node>()
-        .filter(|node| node.id != own)
         .filter_map(|node| {
             let status = view.get::<NodeStatus>(&node.id.to_string())?;
-            let to = verdict(status.state, sessions, node.id, down_after)?;
+            // The leader may have been down under the one before it.
+            let heard = if node.id == own { Some(Duration::ZERO) } else { sessions.silent_for.get(&node.id).copied() };
+            let was_there = view.get::<NodeSchedulability>(&node.id.to_string()).is_some();
+            let heard = Heard { heard, was_there, leading_for: sessions.leading_for };
+            let to = verdict(status.state, &heard, down_after)?;
             Some(change(view, term, node, status, to))
         })
         .collect()
 }
 
+/// What is known of a node's voice.
+struct Heard {
+    /// Its silence, when this leader has heard it.
+    heard: Option<Duration>,
+    /// It has spoken under some leader.
+    was_there: bool,
+    leading_for: Duration,
+}
+
 /// The state a node is to have instead of this one.
-fn verdict(state: NodeState, sessions: &Sessions, node: NodeId, down_after: Duration) -> Option<NodeState> {
-    let heard = sessions.silent_for.get(&node).copied();
-    let silence = heard.unwrap_or_else(|| sessions.leading_for.saturating_sub(RECONNECT));
+fn verdict(state: NodeState, known: &Heard, down_after: Duration) -> Option<NodeState> {
+    let heard = known.heard;
+    let silence = heard.unwrap_or_else(|| known.leading_for.saturating_sub(RECONNECT));
     let silent = match silence {
         silence if silence >= down_after => Some(NodeState::Down),
         silence if silence >= UNREACHABLE_AFTER => Some(NodeState::Unreachable),
@@ -51,7 +63,7 @@ fn verdict(state: NodeState, sessions: &Sessions, node: NodeId, down_after: Dura
     };
     match (state, silent) {
         // One that has joined and was never heard has nothing to lose; its record ends by itself.
-        (NodeState::Joining, Some(_)) if heard.is_none() => None,
+        (NodeState::Joining, Some(_)) if heard.is_none() && !known.was_there => None,
         (NodeState::Down, _) if heard.is_some_and(|silence| silence < UNREACHABLE_AFTER) => Some(NodeState::Joining),
         // Down stays down until it is heard; a new leader's grace does not bring it back.
         (NodeState::Down, _) => None,

@@ -14,6 +14,7 @@ use jaco_types::{
 };
 
 use self::companion::Bonds;
+pub(crate) use self::moves::{LEAVING, is_leaving};
 use crate::cluster::{Cluster, Residence};
 use crate::exclusive;
 use crate::facts::{Facts, Need};

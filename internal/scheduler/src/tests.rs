@@ -48,17 +48,17 @@ fn service_name(name: &str) -> ServiceName {
     ServiceName::new(name).unwrap()
 }
 
-fn host(name: &str) -> Hostname {
+pub(crate) fn host(name: &str) -> Hostname {
     Hostname::new(name).unwrap()
 }
 
-fn node_id(name: &str) -> NodeId {
+pub(crate) fn node_id(name: &str) -> NodeId {
     let fold = |sum: u64, byte: u8| sum.wrapping_mul(131).wrapping_add(u64::from(byte));
     NodeId(name.bytes().fold(7, fold))
 }
 
 /// A stateless service on a plain image.
-fn service(replicas: u32) -> ServiceSpec {
+pub(crate) fn service(replicas: u32) -> ServiceSpec {
     ServiceSpec {
         replicas,
         placement: Placement::Spread,
@@ -78,12 +78,12 @@ fn with_image(mut service: ServiceSpec, image: &str) -> ServiceSpec {
     service
 }
 
-fn with_placement(mut service: ServiceSpec, placement: Placement) -> ServiceSpec {
+pub(crate) fn with_placement(mut service: ServiceSpec, placement: Placement) -> ServiceSpec {
     service.placement = placement;
     service
 }
 
-fn with_volume(mut service: ServiceSpec) -> ServiceSpec {
+pub(crate) fn with_volume(mut service: ServiceSpec) -> ServiceSpec {
     service.container.mounts.push(Mount::Volume {
         source: VolumeName::new("data").unwrap(),
         target: "/data".to_owned(),
@@ -99,11 +99,11 @@ fn with_dependency(mut service: ServiceSpec, on: &str, condition: DependencyCond
     service
 }
 
-fn hosts(names: &[&str]) -> Placement {
+pub(crate) fn hosts(names: &[&str]) -> Placement {
     Placement::Hosts(names.iter().map(|name| host(name)).collect())
 }
 
-fn spec<const N: usize>(name: &str, services: [(&str, ServiceSpec); N]) -> DeploymentSpec {
+pub(crate) fn spec<const N: usize>(name: &str, services: [(&str, ServiceSpec); N]) -> DeploymentSpec {
     DeploymentSpec {
         name: deployment(name),
         services: services.into_iter().map(|(name, service)| (service_name(name), service)).collect(),
@@ -144,7 +144,7 @@ impl World {
         self.store.view()
     }
 
-    fn commit(&self, transaction: Transaction) -> Result<Commit, ProposeError> {
+    pub(crate) fn commit(&self, transaction: Transaction) -> Result<Commit, ProposeError> {
         self.store.commit(transaction)
     }
 
@@ -156,7 +156,7 @@ impl World {
         self.set_node(name, NodeState::Ready);
     }
 
-    fn set_node(&self, name: &str, state: NodeState) {
+    pub(crate) fn set_node(&self, name: &str, state: NodeState) {
         let mut transaction = Transaction::new("test");
         transaction.put(NodeStatus { id: node_id(name), state, details: BTreeMap::new() });
         self.commit(transaction).unwrap();
@@ -186,7 +186,7 @@ impl World {
         Ok(applied)
     }
 
-    fn apply(&self, spec: DeploymentSpec) -> u64 {
+    pub(crate) fn apply(&self, spec: DeploymentSpec) -> u64 {
         self.try_apply(spec).unwrap().revision
     }
 
@@ -199,7 +199,7 @@ impl World {
     }
 
     /// Plans once and commits; returns whether there was anything to do.
-    fn plan_once(&self) -> bool {
+    pub(crate) fn plan_once(&self) -> bool {
         let plan = self.plan();
         let any = !plan.transactions.is_empty();
         for transaction in plan.transactions {
@@ -252,7 +252,7 @@ impl World {
     }
 
     /// Brings up every replica that may start and is not up, on nodes that are there; what is to stop has stopped.
-    fn start_all(&self) -> bool {
+    pub(crate) fn start_all(&self) -> bool {
         let stopped = self.stop_all();
         let view = self.view();
         let mut started = Vec::new();
@@ -276,7 +276,7 @@ impl World {
     }
 
     /// Plans and starts until nothing changes any more.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         for _ in 0..200 {
             let planned = self.plan_once();
             let started = self.start_all();
@@ -291,7 +291,7 @@ impl World {
         self.view().get::<ReplicaDesired>(id).cloned().unwrap_or_else(|| panic!("no replica {id}"))
     }
 
-    fn replicas(&self, of: &str) -> Vec<ReplicaDesired> {
+    pub(crate) fn replicas(&self, of: &str) -> Vec<ReplicaDesired> {
         self.view().list::<ReplicaDesired>().filter(|replica| replica.deployment.as_str() == of).cloned().collect()
     }
 

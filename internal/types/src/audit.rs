@@ -1,7 +1,7 @@
 //! The types of audit events.
 
 /// Every type an event of the audit log may have. Who leaves a new type of event adds it here; only these can be asked for.
-pub const AUDIT_TYPES: [&str; 28] = [
+pub const AUDIT_TYPES: [&str; 30] = [
     "apply",
     "delete",
     "rollback",
@@ -30,6 +30,8 @@ pub const AUDIT_TYPES: [&str; 28] = [
     "rollout_aborted",
     "join_token_issued",
     "cert_rotated",
+    "key_rotated",
+    "cluster_recovered",
 ];
 
 /// The type of that name, letter case ignored.

@@ -1,9 +1,10 @@
 //! `jaco node …`: tokens to join with, joining, emptying a node, letting it go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jaco_state::{Transaction, View};
+use crate::departure::{check_drain, held_replicas};
 use jaco_types::{
     DataKey, ErrorCode, Hostname, JoinToken, Joiner, Node, NodeId, NodeOperation, NodeOperationKind, NodeSchedulability,
     NodeState, NodeStatus, Tombstone, UserError,
@@ -165,7 +166,8 @@ pub fn bury(transaction: &mut Transaction, node: &Node, now_ms: u64) {
 /// Asks for a node to be emptied, or to be let go as well. Asking again goes on with what is under way; `force` may be added, and a drain
 /// may become a removal.
 ///
-/// Errors: `node_not_found`; `conflict` for the last member, which cannot leave.
+/// Errors: `node_not_found`; `conflict` for the last member, which cannot leave; `drain_no_placement` when replicas could not move, unless
+/// `force` accepts that.
 pub fn operate(
     view: &View,
     hostname: &Hostname,
@@ -186,12 +188,19 @@ pub fn operate(
     let mut transaction = Transaction::new(actor);
     transaction.check_unchanged::<NodeOperation>(key.clone(), view.version::<NodeOperation>(&key));
     transaction.check_unchanged::<Node>(key.clone(), view.version::<Node>(&key));
-    let operation = match view.get::<NodeOperation>(&key) {
+    let known = view.get::<NodeOperation>(&key);
+    // What is under way was accepted when it was asked for.
+    if known.is_none_or(|known| known.timed_out) {
+        check_drain(view, node, force)?;
+    }
+    let replicas = held_replicas(view, node.id);
+    let operation = match known {
         Some(known) => NodeOperation {
             kind: known.kind.max(kind),
             force: known.force || force,
             timed_out: false,
             requested_at_ms: if known.timed_out { now_ms } else { known.requested_at_ms },
+            replicas: known.replicas.iter().cloned().collect::<BTreeSet<_>>().union(&replicas).cloned().collect(),
             ..known.clone()
         },
         None => NodeOperation {
@@ -200,6 +209,7 @@ pub fn operate(
             force,
             requested_by: actor.to_owned(),
             requested_at_ms: now_ms,
+            replicas: replicas.into_iter().collect(),
             migrated: Vec::new(),
             dropped: Vec::new(),
             timed_out: false,

@@ -13,7 +13,11 @@ fn unheard(leading_for: Duration) -> Sessions {
 }
 
 fn of(state: NodeState, sessions: &Sessions) -> Option<NodeState> {
-    verdict(state, sessions, NODE, DOWN)
+    verdict(state, &known(sessions, true), DOWN)
+}
+
+fn known(sessions: &Sessions, was_there: bool) -> Heard {
+    Heard { heard: sessions.silent_for.get(&NODE).copied(), was_there, leading_for: sessions.leading_for }
 }
 
 #[test]
@@ -46,7 +50,8 @@ fn one_that_is_heard_again_has_to_prove_itself() {
 
 #[test]
 fn one_that_joined_and_was_never_heard_is_left_alone() {
-    assert_eq!(of(NodeState::Joining, &unheard(600 * SECOND)), None);
+    assert_eq!(verdict(NodeState::Joining, &known(&unheard(600 * SECOND), false), DOWN), None);
+    assert_eq!(of(NodeState::Joining, &unheard(600 * SECOND)), Some(NodeState::Down), "it came back and fell silent");
     assert_eq!(of(NodeState::Joining, &heard(600 * SECOND, 5 * SECOND)), Some(NodeState::Unreachable));
 }
 
@@ -62,4 +67,17 @@ fn a_nodes_death_is_one_transaction_of_this_term_and_closes_it_for_placements() 
     assert_eq!(transactions[0].audit[0].event, "node_down");
     let writes = format!("{:?}", transactions[0].writes);
     assert!(writes.contains("Down") && writes.contains("schedulable: false"), "{writes}");
+}
+
+#[test]
+fn a_leader_that_was_down_under_the_one_before_it_comes_back() {
+    let world = crate::tests::World::new(&["a", "b"]);
+    let own = crate::tests::node("a").id;
+    let mut down = Transaction::new("test");
+    down.put(NodeStatus { id: own, state: NodeState::Down, details: BTreeMap::new() });
+    world.commit(down).unwrap();
+    let sessions = Sessions { leading_for: SECOND, silent_for: BTreeMap::new() };
+    let transactions = judge(&world.view(), 7, own, &sessions);
+    assert_eq!(transactions.len(), 1);
+    assert_eq!(transactions[0].audit[0].event, "node_recovered");
 }

@@ -7,10 +7,10 @@ use crate::exclusive::MayStart;
 use crate::placement::Levelling;
 
 /// Suffix of the id under which a replica goes on serving on the node it leaves; the runtime gives its container that name.
-const LEAVING: &str = ".old";
+pub(crate) const LEAVING: &str = ".old";
 
 /// Whether this record is what a replica leaves behind. A global replica never moves, so a host name that ends alike is none.
-pub(super) fn is_leaving(record: &ReplicaDesired) -> bool {
+pub(crate) fn is_leaving(record: &ReplicaDesired) -> bool {
     match record.index {
         ReplicaIndex::Index(_) => record.id.as_str().ends_with(LEAVING),
         ReplicaIndex::Host(_) => false,

@@ -11,6 +11,7 @@ pub(super) fn operate(world: &World, name: &str, kind: NodeOperationKind, force:
         force,
         requested_by: "local".to_owned(),
         requested_at_ms: 1,
+        replicas: Vec::new(),
         migrated: Vec::new(),
         dropped: Vec::new(),
         timed_out: false,

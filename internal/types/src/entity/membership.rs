@@ -59,6 +59,9 @@ pub struct NodeOperation {
     pub requested_by: String,
     /// Cluster time of the request, milliseconds since the Unix epoch.
     pub requested_at_ms: u64,
+    /// What it ran when it was asked for, as far as that is neither migrated nor dropped yet.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub replicas: Vec<ReplicaId>,
     /// Replicas that left it, with where they went.
     #[serde(default, skip_serializing_if = "is_default")]
     pub migrated: Vec<MigratedReplica>,
@@ -79,6 +82,11 @@ pub struct MigratedReplica {
     pub from: Hostname,
     /// Where it is.
     pub to: Hostname,
+}
+
+impl ExclusiveSlot {
+    /// As the owner: some node of an earlier life of the cluster may run it. No wait ends that, only an operator who says that it is off.
+    pub const OLD_LIFE: NodeId = NodeId(0);
 }
 
 /// What an operator wants of a node.
