@@ -1,5 +1,6 @@
 //! The handle: opening, initialising, proposing, reading, stopping.
 
+mod authorise;
 mod batching;
 mod compaction;
 mod error;

@@ -24,9 +24,9 @@ pub const OPERATOR_CERTIFICATE_LIFE: Duration = Duration::from_secs(365 * 24 * 3
 /// Enrolment on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Enrolment {
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    sealing: Sealing,
+    pub(crate) sealing: Sealing,
 }
 
 /// Somebody who wants to join, as it described itself.

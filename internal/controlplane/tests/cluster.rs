@@ -36,7 +36,7 @@ fn claim(key: &str) -> Claim {
 }
 
 fn write_of(key: &str) -> Transaction {
-    let mut transaction = Transaction::new("test");
+    let mut transaction = Transaction::new("local");
     transaction.put(claim(key));
     transaction
 }

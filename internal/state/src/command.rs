@@ -79,13 +79,19 @@ impl Command {
         &self.message.actor
     }
 
-    /// Kind numbers and keys it writes to, in order: what the leader authorises a forwarded command by.
-    pub fn written(&self) -> impl Iterator<Item = (u32, &str)> {
+    /// Kind number and key of each write, in order, with the body that is put, `None` for a delete: what the leader authorises a
+    /// forwarded command by.
+    pub fn written(&self) -> impl Iterator<Item = (u32, &str, Option<&Bytes>)> {
         self.message.writes.iter().filter_map(|write| match &write.variant {
-            Some(WriteVariant::Put(put)) => Some((put.kind, put.key.as_str())),
-            Some(WriteVariant::Delete(place)) => Some((place.kind, place.key.as_str())),
+            Some(WriteVariant::Put(put)) => Some((put.kind, put.key.as_str(), Some(&put.body))),
+            Some(WriteVariant::Delete(place)) => Some((place.kind, place.key.as_str(), None)),
             None => None,
         })
+    }
+
+    /// Its checks in typed form, those of kinds unknown to this version left out.
+    pub fn checks(&self) -> impl Iterator<Item = Check> {
+        (0..self.message.checks.len()).filter_map(|position| self.check(position))
     }
 
     /// Whether it checks the term: then it is the work of a leader, and worth nothing from anybody else.

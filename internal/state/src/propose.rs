@@ -47,6 +47,15 @@ pub enum ProposeError {
     /// The reserve of log space is used up; the transaction was not written.
     #[error("the leader's disk has no room for the log")]
     DiskFull,
+    /// The leader did not let it through: whoever it is of may not write this (any more). It was not written.
+    #[error("the leader refused the change: {reason}")]
+    NotPermitted {
+        /// What was not allowed to whom.
+        reason: String,
+    },
+    /// This node is no member of the cluster any more; the transaction was not written.
+    #[error("this node was removed from the cluster")]
+    NodeRemoved,
     /// The deadline passed, or the connection broke, before the outcome was known. It may commit yet.
     #[error("the outcome is not known")]
     OutcomeUnknown,
@@ -92,6 +101,15 @@ impl ProposeError {
             ProposeError::DiskFull => UserError::new(
                 ErrorCode::DiskFull,
                 "the leader's disk has no room for the log; nothing was written: free space in its data directory and try again",
+            ),
+            ProposeError::NotPermitted { reason } => UserError::new(
+                ErrorCode::PermissionDenied,
+                "the leader refused the change: the identity was revoked, or lacks the role it needs",
+            )
+            .with("reason", reason),
+            ProposeError::NodeRemoved => UserError::new(
+                ErrorCode::NodeRemoved,
+                "this node was removed from the cluster, so it can change nothing there; ask another one",
             ),
             ProposeError::OutcomeUnknown => UserError::new(
                 ErrorCode::OutcomeUnknown,

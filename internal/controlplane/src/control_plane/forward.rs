@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use jaco_state::{Command, Commit, Entry, Leadership, ProposeError, Stamp};
+use jaco_types::NodeId;
 use tokio::time::Instant;
 
-use super::{Inner, propose};
+use super::{Inner, authorise, propose, read};
 use crate::raft::Reply;
 use crate::runtime::Runtime;
 use crate::transport::{
@@ -101,6 +102,10 @@ fn refused(refusal: &Refusal) -> Missed {
     match refusal.code() {
         RefusalCode::DiskFull => Missed::Final(ProposeError::DiskFull),
         RefusalCode::QuorumLost => Missed::NotWritten(ProposeError::QuorumLost),
+        RefusalCode::PermissionDenied => {
+            Missed::Final(ProposeError::NotPermitted { reason: refusal.message.clone() })
+        }
+        RefusalCode::NodeRemoved => Missed::Final(ProposeError::NodeRemoved),
         RefusalCode::NotLeader | RefusalCode::Stopped => Missed::NotWritten(ProposeError::NoLeader),
         RefusalCode::Unknown
         | RefusalCode::OtherIncarnation
@@ -129,9 +134,10 @@ fn answered(answer: ProposalAnswer) -> Result<(u64, Reply), Missed> {
     }
 }
 
-/// Carries out a proposal of another member, or sends it on once more.
+/// Judges a proposal of another member and carries it out, or sends it on once more.
 pub(super) async fn receive<R: Runtime>(
     inner: &Arc<Inner<R>>,
+    from: NodeId,
     request: ProposalRequest,
 ) -> Result<ProposalAnswer, Refusal> {
     let deadline = Instant::now() + inner.limits.deadline;
@@ -145,9 +151,13 @@ pub(super) async fn receive<R: Runtime>(
         ));
     }
     let written = match inner.leadership() {
-        Leadership::Leader { term } => propose::local(inner, &command, term, deadline).await,
+        Leadership::Leader { term } => {
+            judge(inner, from, &command, term, deadline).await?;
+            propose::local(inner, &command, term, deadline).await
+        }
         Leadership::Follower { leader: _ } => match inner.other_leader() {
-            Some(leader) if request.hops < MAX_HOPS => {
+            // What is a node's own is judged by who sends it: the node finds the next leader itself.
+            Some(leader) if request.hops < MAX_HOPS && !authorise::is_of_node(&command) => {
                 match send(inner, leader, &command, request.hops + 1, deadline).await {
                     Ok(written) => Ok(written),
                     Err(Missed::NotWritten(error) | Missed::Final(error)) => Err(error),
@@ -169,4 +179,24 @@ pub(super) async fn receive<R: Runtime>(
         Err(error) => return Err(inner.refusal(&error)),
     };
     Ok(ProposalAnswer { outcome: Some(outcome) })
+}
+
+/// Lets a command of another member through, or refuses it.
+async fn judge<R: Runtime>(
+    inner: &Arc<Inner<R>>,
+    from: NodeId,
+    command: &Command,
+    term: u64,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let mut view = inner.machine.hub.view();
+    if view.term() < term {
+        // Just elected: what the leaders before have acknowledged may not be applied here yet, a revocation among it.
+        let caught_up = tokio::time::timeout_at(deadline, Box::pin(read::linearizable(inner))).await;
+        view = caught_up.unwrap_or(Err(ProposeError::QuorumLost)).map_err(|error| inner.refusal(&error))?;
+    }
+    authorise::authorise(&view, from, command).map_err(|reason| {
+        tracing::warn!(%from, reason, "a forwarded change is refused");
+        Refusal::new(RefusalCode::PermissionDenied, reason)
+    })
 }

@@ -65,6 +65,8 @@ impl<R: Runtime> Inner<R> {
             ProposeError::QuorumLost => RefusalCode::QuorumLost,
             ProposeError::DiskFull => RefusalCode::DiskFull,
             ProposeError::Stopped => RefusalCode::Stopped,
+            ProposeError::NotPermitted { .. } => RefusalCode::PermissionDenied,
+            ProposeError::NodeRemoved => RefusalCode::NodeRemoved,
             ProposeError::Refused { .. }
             | ProposeError::RequestTooOld
             | ProposeError::TooLarge { .. }

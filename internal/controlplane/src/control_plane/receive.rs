@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jaco_state::{BoxFuture, ProposeError};
-use jaco_types::NodeId;
+use jaco_types::{NodeId, Tombstone};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::AppendEntriesRequest;
 use tokio::time::Instant;
@@ -90,6 +90,9 @@ impl<R: Runtime> Inner<R> {
             let message = format!("the request is of incarnation {found:016x}, and this node of {expected:016x}");
             return refused(RefusalCode::OtherIncarnation, message);
         }
+        if self.machine.hub.view().get::<Tombstone>(&from.to_string()).is_some() {
+            return refused(RefusalCode::NodeRemoved, format!("node {from} was removed from this cluster"));
+        }
         if request.to != self.node_id {
             let message = format!("node {} was meant, and this is node {}", request.to, self.node_id);
             return refused(RefusalCode::OtherNode, message);
@@ -139,7 +142,7 @@ async fn serve<R: Runtime>(inner: &Arc<Inner<R>>, from: NodeId, request: PeerReq
             Ok(PeerAnswer::Transfer(transferred_from_raft(&response)))
         }
         PeerCall::Snapshot(chunk) => take(inner, chunk).await.map(PeerAnswer::Snapshot),
-        PeerCall::Propose(request) => forward::receive(inner, request).await.map(PeerAnswer::Propose),
+        PeerCall::Propose(request) => forward::receive(inner, from, request).await.map(PeerAnswer::Propose),
         PeerCall::ReadIndex(_) => match read::read_index(inner).await {
             Ok(index) => Ok(PeerAnswer::ReadIndex(ReadIndexAnswer { index })),
             Err(error) => Err(inner.refusal(&error)),

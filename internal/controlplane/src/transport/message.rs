@@ -370,6 +370,10 @@ pub enum RefusalCode {
     SnapshotDamaged = 10,
     /// The node could not read or write its disk.
     Storage = 11,
+    /// The sender was removed from the cluster.
+    NodeRemoved = 12,
+    /// Whoever a proposal is of may not write what it writes.
+    PermissionDenied = 13,
 }
 
 /// A request was not served; it had no effect.

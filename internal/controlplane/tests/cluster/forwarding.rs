@@ -152,3 +152,66 @@ async fn a_node_of_another_incarnation_gets_nowhere() {
     stranger.shutdown().await;
     shutdown(&mut cluster).await;
 }
+
+fn name(text: &str) -> jaco_types::OperatorName {
+    jaco_types::OperatorName::new(text).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forwarded_write_is_judged_again_by_the_leader() {
+    let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
+    let (leader, follower) = (cluster.store(node(1)).unwrap().clone(), cluster.store(node(2)).unwrap().clone());
+    let token = |revoked_at_ms| jaco_types::Token {
+        identity: name("ops"),
+        hash: String::new(),
+        role: jaco_types::Role::Admin,
+        allows_privileged: false,
+        issued_at_ms: 1,
+        revoked_at_ms,
+        certificate_keys: Default::default(),
+    };
+    let write_as = |actor: &str, key: &str| {
+        let mut transaction = jaco_state::Transaction::new(actor);
+        transaction.put(claim(key));
+        transaction
+    };
+    let put = |token: jaco_types::Token| {
+        let mut transaction = jaco_state::Transaction::new("local");
+        transaction.put(token);
+        transaction
+    };
+    leader.propose(put(token(None))).await.unwrap();
+    follower.propose(write_as("ops", "a")).await.unwrap();
+    // The follower hears of the revocation only after it has let the caller in.
+    cluster.network.cut(node(1), node(2));
+    leader.propose(put(token(Some(2)))).await.unwrap();
+    cluster.network.heal();
+    let refused = follower.propose(write_as("ops", "b")).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NotPermitted { .. }), "{refused}");
+    assert_eq!(refused.user_error().code, jaco_types::ErrorCode::PermissionDenied);
+    let refused = follower.propose(write_as("runtime", "b")).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NotPermitted { .. }), "{refused}");
+    agree(&cluster, &["a"]).await;
+    shutdown(&mut cluster).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_removed_is_told_so_and_nothing_else() {
+    let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
+    let caught = catch(&cluster);
+    let (leader, third) = (cluster.store(node(1)).unwrap().clone(), cluster.store(node(3)).unwrap().clone());
+    write(&third, "a").await.unwrap();
+    let request = caught.lock().unwrap().take().unwrap();
+    let mut tombstone = jaco_state::Transaction::new("local");
+    tombstone.put(jaco_types::Tombstone {
+        node: node(3),
+        hostname: jaco_testkit::hostname("c"),
+        public_keys: Vec::new(),
+        removed_at_ms: 1,
+    });
+    leader.propose(tombstone).await.unwrap();
+    let answer = leader.receive(node(3), request).await;
+    assert_eq!(answer.refusal().map(jaco_controlplane::Refusal::code), Some(RefusalCode::NodeRemoved));
+    assert_eq!(write(&third, "b").await, Err(ProposeError::NodeRemoved));
+    shutdown(&mut cluster).await;
+}

@@ -18,7 +18,7 @@ async fn filled() -> (MemoryCluster, SeededStore) {
     cluster.grow(1).await.unwrap();
     let leader = cluster.store(node(1)).unwrap().clone();
     for piece in 0..6 {
-        let mut transaction = Transaction::new("test");
+        let mut transaction = Transaction::new("local");
         for record in 0..300 {
             let key = format!("{piece}-{record:03}");
             transaction.put(Claim { detail: "d".repeat(3_000), ..claim(&key) });

@@ -33,9 +33,10 @@ fn an_entry_comes_back_as_it_was() {
     assert_eq!(back.command.request_id(), Some(request(5, 9)));
     assert_eq!(back.command.actor(), "tester");
     assert_eq!(
-        back.command.written().collect::<Vec<_>>(),
-        [(Kind::RevisionCounter as u32, "a"), (Kind::Route as u32, "a.test")]
+        back.command.written().map(|(kind, key, body)| (kind, key, body.is_some())).collect::<Vec<_>>(),
+        [(Kind::RevisionCounter as u32, "a", true), (Kind::Route as u32, "a.test", false)]
     );
+    assert_eq!(back.command.checks().count(), 3);
     assert_eq!(back.command.check(2), Some(Check::Term(3)));
     assert_eq!(back.command.check(3), None);
 }

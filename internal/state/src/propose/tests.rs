@@ -16,6 +16,8 @@ fn each_error_has_its_code_and_says_what_to_do() {
         (ProposeError::NoLeader, ErrorCode::NoLeader),
         (ProposeError::QuorumLost, ErrorCode::QuorumLost),
         (ProposeError::DiskFull, ErrorCode::DiskFull),
+        (ProposeError::NotPermitted { reason: "revoked".to_owned() }, ErrorCode::PermissionDenied),
+        (ProposeError::NodeRemoved, ErrorCode::NodeRemoved),
         (ProposeError::OutcomeUnknown, ErrorCode::OutcomeUnknown),
         (ProposeError::Stopped, ErrorCode::Unreachable),
     ];

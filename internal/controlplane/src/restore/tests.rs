@@ -1,0 +1,4 @@
+mod at_rest;
+mod life;
+mod offline;
+mod staging;
