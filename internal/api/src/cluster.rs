@@ -13,6 +13,20 @@ use crate::{Api, membership, uninitialized};
 
 #[tonic::async_trait]
 impl Cluster for Api {
+    type BackupStream = crate::backup::Pieces;
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        self.open_backup(identity(&request)?).await.map(Response::new)
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<v1::RotateKeyRequest>,
+    ) -> Result<Response<v1::RotateKeyResponse>, Status> {
+        let actor = identity(&request)?;
+        self.change_key(request.into_inner(), &actor).await.map(Response::new)
+    }
+
     async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {
         let actor = identity(&request)?;
         let answer = self.parts().consensus.initialise(request.into_inner(), &actor).await;

@@ -13,29 +13,33 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::Api;
-use crate::caller::identity;
+use crate::caller::{Identity, identity, operator};
 use crate::{manifest, render};
 
 #[tonic::async_trait]
 impl Deploy for Api {
     async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
-        let actor = identity(&request)?;
+        let caller = operator(&request)?;
         let begin = Instant::now();
-        let answer = self.apply_manifest(actor, request.into_inner()).await;
+        let answer = self.apply_manifest(&caller, request.into_inner()).await;
         self.parts().timings.apply_took(begin.elapsed());
         answer.map(Response::new)
     }
 
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {
-        let actor = identity(&request)?;
+        let caller = operator(&request)?;
         let request = request.into_inner();
         let view = self.current_view().await?;
         let id = request_id(request.request_id)?;
         let deployments = &self.parts().deployments;
+        // What was allowed when the revision was applied may not be allowed to this caller.
+        if let Ok(preview) = deployments.preview_rollback(&view, &request.deployment, request.to) {
+            manifest::check_privileges(&preview.after, &caller).map_err(|error| to_status(&error))?;
+        }
         let applied: Applied = if request.dry_run {
             deployments.preview_rollback(&view, &request.deployment, request.to)
         } else {
-            deployments.rollback(&request.deployment, request.to, actor, id).await
+            deployments.rollback(&request.deployment, request.to, &caller.name, id).await
         }
         .map_err(|error| to_status(&error))?;
         let text = manifest::revision(&view, &applied.after.name, applied.revision)
@@ -57,7 +61,7 @@ impl Deploy for Api {
         self.view()?;
         let id = request_id(request.request_id)?;
         let index =
-            self.parts().deployments.delete(&request.deployment, actor, id).await.map_err(|error| to_status(&error))?;
+            self.parts().deployments.delete(&request.deployment, &actor, id).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(v1::DeleteResponse { deployment: request.deployment, index }))
     }
 
@@ -118,16 +122,17 @@ impl Deploy for Api {
 }
 
 impl Api {
-    async fn apply_manifest(&self, actor: &str, request: v1::ApplyRequest) -> Result<v1::ApplyResponse, Status> {
+    async fn apply_manifest(&self, caller: &Identity, request: v1::ApplyRequest) -> Result<v1::ApplyResponse, Status> {
         let view = self.current_view().await?;
         let resolved = manifest::resolve(self.parts(), &request).map_err(|error| to_status(&error))?;
+        manifest::check_privileges(&resolved.spec, caller).map_err(|error| to_status(&error))?;
         let remarks = resolved.remarks;
         let text = request.compose_yaml.clone();
         let command = ApplyCommand {
             spec: resolved.spec,
             jaco_yaml: request.jaco_yaml,
             compose_yaml: request.compose_yaml,
-            identity: actor.to_owned(),
+            identity: caller.name.to_string(),
             request_id: request_id(request.request_id)?,
         };
         let deployments = &self.parts().deployments;
@@ -149,7 +154,7 @@ impl Api {
 }
 
 /// The request id as sent; none is allowed, a malformed one is not.
-fn request_id(id: Option<v1::RequestId>) -> Result<Option<RequestId>, Status> {
+pub(crate) fn request_id(id: Option<v1::RequestId>) -> Result<Option<RequestId>, Status> {
     let Some(id) = id else { return Ok(None) };
     let token: [u8; 16] = id.token.try_into().map_err(|token: Vec<u8>| {
         to_status(

@@ -24,14 +24,17 @@ pub struct ConsensusStatus {
     pub learners: Vec<NodeId>,
 }
 
-/// Init, and the state of consensus.
+/// The beginning of a cluster and of a membership, and the state of consensus.
 pub trait Consensus: Send + Sync + 'static {
-    /// Makes this node the first member of a new cluster of that name; the cluster's id and name come back.
+    /// Makes this node the first member of a new cluster. The daemon then builds itself anew.
     fn initialise<'a>(
         &'a self,
-        name: Option<String>,
+        request: v1::InitRequest,
         actor: &'a str,
-    ) -> BoxFuture<'a, Result<(String, String), UserError>>;
+    ) -> BoxFuture<'a, Result<v1::InitResponse, UserError>>;
+
+    /// Has this node join the cluster of another one. The daemon then builds itself anew.
+    fn join(&self, request: v1::NodeJoinRequest) -> BoxFuture<'_, Result<v1::NodeJoinResponse, UserError>>;
 
     /// What consensus says now.
     fn status(&self) -> ConsensusStatus;
@@ -119,11 +122,13 @@ pub struct ReplicaLogLine {
     pub line: String,
 }
 
-/// Containers' logs on this node.
+/// Containers' logs, on this node and on others.
 pub trait LogSource: Send + Sync + 'static {
-    /// Sends a container's lines into `lines` until they end, the receiver is gone, or the engine fails.
+    /// Sends the lines of a container on a node into `lines` until they end, the receiver is gone, or the engine or the way to the
+    /// node fails.
     fn read(
         &self,
+        node: NodeId,
         container_id: String,
         options: LogOptions,
         lines: mpsc::Sender<ReplicaLogLine>,

@@ -2,30 +2,38 @@
 //!
 //! - [`Api`] holds what the handlers need; parts of the daemon that they talk to come in as the small traits of [`facilities`].
 //! - [`serve`] answers on a listener until it is told to stop, then lets calls end within a grace period.
-//! - Who calls is found once per connection ([`identity`]), before any handler runs.
+//! - Who calls, and whether they may, is judged in one place before any handler runs ([`guard`], with the table in [`access`]).
 //! - Every error leaves as the same typed status ([`jaco_proto::to_status`]).
 
+mod access;
 mod audit;
+mod backup;
 mod caller;
 mod cluster;
 mod deploy;
 mod facilities;
+mod guard;
 mod internal;
+mod keys;
 mod limits;
 mod logs;
 mod manifest;
+mod membership;
 mod node;
+mod prompt;
 mod read;
 mod render;
+mod renewal;
 mod serve;
 #[cfg(test)]
 mod tests;
 mod tls_listener;
+mod tokens;
 mod watch;
 
 use std::sync::Arc;
 
-use jaco_controlplane::Deployments;
+use jaco_controlplane::{Deployments, Enrolment};
 use jaco_proto::to_status;
 use jaco_state::{Store, View};
 use jaco_types::{ErrorCode, Hostname, NodeId, UserError};
@@ -41,7 +49,7 @@ pub use internal::{
 };
 pub use limits::Limits;
 pub use render::SoftReplica;
-pub use serve::{ServeError, serve_unix};
+pub use serve::{ServeError, serve_tls, serve_unix};
 pub use tls_listener::PortLimits;
 
 /// What the handlers work with. Cheap to clone.
@@ -58,6 +66,8 @@ pub struct Parts {
     pub deployments: Deployments,
     /// Init, and what consensus says of itself.
     pub consensus: Arc<dyn Consensus>,
+    /// Who gets in; absent before the node belongs to a cluster.
+    pub enrolment: Option<Enrolment>,
     /// The daemon's loops.
     pub loops: Arc<dyn Loops>,
     /// Is told how long calls took.
@@ -78,6 +88,12 @@ pub struct Parts {
     pub hostname: Hostname,
     /// The daemon's version.
     pub version: &'static str,
+}
+
+impl Parts {
+    fn enrolment(&self) -> Result<&Enrolment, UserError> {
+        self.enrolment.as_ref().ok_or_else(uninitialized)
+    }
 }
 
 struct Inner {

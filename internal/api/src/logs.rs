@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jaco_proto::{to_status, v1};
 use jaco_state::{Event, SystemClock, View, WatchFrom, Watcher};
-use jaco_types::{DeploymentName, ErrorCode, ReplicaId, ReplicaObserved, ReplicaState, ServiceName, UserError};
+use jaco_types::{DeploymentName, ErrorCode, Node, NodeId, ReplicaId, ReplicaObserved, ReplicaState, ServiceName, UserError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tonic::Status;
@@ -185,10 +185,12 @@ impl Session {
             reading.open = true;
             reading.opened_ms = Some(jaco_state::Clock::now_ms(&SystemClock::default()));
             reading.restarts = replica.restart_count;
+            let host = view.get::<Node>(&replica.node.to_string()).map(|node| node.hostname.to_string());
             let pump = Pump {
                 replica: replica.id.clone(),
+                node: replica.node,
                 container: container.clone(),
-                host: self.api.parts().hostname.to_string(),
+                host: host.unwrap_or_else(|| replica.node.to_string()),
                 source: self.api.parts().logs.clone(),
                 options,
                 pause,
@@ -205,6 +207,7 @@ impl Session {
 /// Carries one container's lines to the client; a failure becomes a warning, and the other containers go on.
 struct Pump {
     replica: ReplicaId,
+    node: NodeId,
     container: String,
     host: String,
     source: Arc<dyn LogSource>,
@@ -222,7 +225,7 @@ impl Pump {
     async fn run(self) -> Ended {
         tokio::time::sleep(self.pause).await;
         let (lines, receiver) = mpsc::channel(16);
-        let reading = self.source.read(self.container.clone(), self.options, lines);
+        let reading = self.source.read(self.node, self.container.clone(), self.options, lines);
         let (result, last_ms) = tokio::join!(reading, self.forward(receiver));
         if let Err(error) = &result
             && !(self.warned && last_ms.is_none())

@@ -10,6 +10,7 @@ use jaco_types::{
 };
 
 use crate::Parts;
+use crate::caller::Identity;
 
 /// A manifest that was accepted.
 pub(crate) struct Resolved {
@@ -63,6 +64,38 @@ fn check_replicas(spec: &DeploymentSpec, limit: u64) -> Result<(), UserError> {
     .with("limit", limit)
     .with("size", wanted)
     .with("unit", "replicas"))
+}
+
+/// The label that says the author of a manifest wants a privileged service.
+const ALLOW_PRIVILEGED: &str = "jaco.io/allow-privileged";
+
+/// Whether this caller may have the privileged services of a spec. The control socket may; a token needs the permission.
+///
+/// Errors: `validation_failed` for a service without the label, `privilege_denied`.
+pub(crate) fn check_privileges(spec: &DeploymentSpec, caller: &Identity) -> Result<(), UserError> {
+    let privileged =
+        spec.services.iter().filter(|(_, service)| service.container.privileged || !service.container.security_opt.is_empty());
+    for (name, service) in privileged {
+        if service.container.labels.get(ALLOW_PRIVILEGED).map(String::as_str) != Some("true") {
+            return Err(UserError::new(
+                ErrorCode::ValidationFailed,
+                format!("service {name} is privileged: it needs the label {ALLOW_PRIVILEGED} with the text \"true\""),
+            )
+            .with("service", name));
+        }
+        if !(caller.local || caller.allows_privileged) {
+            return Err(UserError::new(
+                ErrorCode::PrivilegeDenied,
+                format!(
+                    "service {name} is privileged, and the token of {} does not allow that: have one issued with --allow-privileged",
+                    caller.name
+                ),
+            )
+            .with("service", name)
+            .with("identity", &caller.name));
+        }
+    }
+    Ok(())
 }
 
 /// One error for all: the first problem's code and text; when there are more, all texts, one per line, in `details.problems`.

@@ -47,7 +47,7 @@ impl NodeService for Api {
         let actor = identity(&request)?;
         let level = request.into_inner().level;
         self.parts().log_levels.set_level(&level).map_err(|error| to_status(&error))?;
-        tracing::info!(%level, actor, "log level changed");
+        tracing::info!(%level, %actor, "log level changed");
         Ok(Response::new(v1::SetLogLevelResponse { level: self.parts().log_levels.level() }))
     }
 }

@@ -1,15 +1,22 @@
-//! Answering on the control socket.
+//! Answering: on the control socket, and over TLS on the API's port. Both have the same services behind the same guard.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jaco_identity::Acceptor;
 use jaco_proto::MAX_MESSAGE_BYTES;
 use jaco_proto::v1::audit_server::AuditServer;
 use jaco_proto::v1::cluster_server::ClusterServer;
 use jaco_proto::v1::deploy_server::DeployServer;
+use jaco_proto::v1::internal_server::InternalServer;
 use jaco_proto::v1::node_server::NodeServer;
+use jaco_proto::v1::tokens_server::TokensServer;
 use jaco_proto::v1::watch_server::WatchServer;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -17,6 +24,22 @@ use tonic::transport::server::Connected;
 
 use crate::Api;
 use crate::caller::Peer;
+use crate::guard::Guard;
+use crate::prompt::Prompt;
+use crate::renewal::Renewal;
+use crate::tls_listener::{self, PortLimits};
+
+/// Connections that wait to be served.
+const WAITING: usize = 16;
+/// Calls at once on one connection; further ones wait for their turn.
+const CALLS_PER_CONNECTION: u32 = 256;
+/// Bytes of the headers of one call: a bearer token and little else.
+const HEADER_BYTES: u32 = 16 * 1024;
+/// A connection that says nothing for this long after its handshake is closed.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+/// A peer that answers no ping within the second of these is gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -24,43 +47,91 @@ pub enum ServeError {
     /// The HTTP/2 server failed.
     #[error("serving the API failed")]
     Transport(#[from] tonic::transport::Error),
-    /// The socket takes no connections.
-    #[error("the control socket takes no connections")]
+    /// The listener takes no connections.
+    #[error("the listener takes no connections")]
     Accept(#[source] std::io::Error),
 }
 
 /// Serves the API on a Unix socket until `stop`; then no call is taken, and those under way have the limits' `drain` to end.
+///
+/// # Errors
+/// The listener or the HTTP/2 server failed.
 pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToken) -> Result<(), ServeError> {
+    let (connections, incoming) = mpsc::channel(WAITING);
+    let accept = accept(listener, api.parts().limits.sessions, connections, stop.clone());
+    serve(api, ReceiverStream::new(incoming), accept, stop).await
+}
+
+/// Serves the API over TLS on a port until `stop`, as [`serve_unix`] does on the socket. A client certificate is optional; who may call
+/// what is judged at every call.
+///
+/// A connection over the limits, one whose handshake fails or takes too long, and one that then says nothing for ten seconds is
+/// closed. Cancelling the future closes every connection.
+///
+/// # Errors
+/// The listener or the HTTP/2 server failed.
+pub async fn serve_tls(
+    api: Api,
+    listener: TcpListener,
+    acceptor: Acceptor,
+    limits: PortLimits,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let (connections, incoming) = mpsc::channel(WAITING);
+    let incoming =
+        ReceiverStream::new(incoming).map(|session: io::Result<_>| session.map(|session| Prompt::new(session, FIRST_WORD)));
+    let accept = tls_listener::accept(listener, acceptor, limits, connections, stop.clone());
+    serve(api, incoming, async { accept.await.map_err(ServeError::Accept) }, stop).await
+}
+
+async fn serve<I>(
+    api: Api,
+    incoming: impl tokio_stream::Stream<Item = io::Result<I>>,
+    accept: impl Future<Output = Result<(), ServeError>>,
+    stop: CancellationToken,
+) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let limits = api.parts().limits.clone();
-    let (connections, incoming) = mpsc::channel(16);
+    let guard = Guard::new(api.parts().store.clone());
+    let deploy = DeployServer::new(api.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX);
+    let watch = WatchServer::new(api.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX);
     let server = Server::builder()
         .timeout(limits.call_deadline)
-        .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(std::time::Duration::from_secs(10)))
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .http2_max_header_list_size(HEADER_BYTES)
+        .layer(guard.clone())
         .add_service(AuditServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ClusterServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(
-            DeployServer::new(api.clone())
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(usize::MAX),
-        )
+        .add_service(deploy)
+        .add_service(InternalServer::new(Renewal(api.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(NodeServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(
-            WatchServer::new(api).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(usize::MAX),
-        )
-        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.clone().cancelled_owned());
-    let accept = accept(listener, limits.sessions, connections, stop.clone());
+        .add_service(TokensServer::new(api).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(watch)
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let drained = async {
         stop.cancelled().await;
         tokio::time::sleep(limits.drain).await;
+    };
+    // It ends with the store, and then nothing changes any more.
+    let guarding = async {
+        guard.run().await;
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         result = async { tokio::try_join!(async { server.await.map_err(ServeError::Transport) }, accept) } => result.map(|_| ()),
         // Streams that watch for ever do not keep the daemon from ending.
         () = drained => Ok(()),
+        () = guarding => Ok(()),
     }
 }
-
 /// Connections beyond the limit of sessions that are told so at a time; more wait in the kernel's queue.
 const REFUSALS: usize = 64;
 

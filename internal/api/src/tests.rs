@@ -18,14 +18,21 @@ use tonic::transport::Channel;
 
 use super::*;
 
+mod access;
 mod audit;
+mod backup;
 mod deploy;
 mod read;
+mod secured;
 mod stream;
+mod tls;
+mod tokens;
 
 /// Facilities that answer the same each time.
 #[derive(Default)]
 struct Fixed {
+    /// Says how far consensus is; without one it is at 7.
+    store: Option<Arc<LocalStore>>,
     level: Mutex<String>,
     applies: AtomicU64,
     readings: Arc<AtomicU64>,
@@ -34,14 +41,22 @@ struct Fixed {
 impl Consensus for Fixed {
     fn initialise<'a>(
         &'a self,
-        name: Option<String>,
+        request: v1::InitRequest,
         _: &'a str,
-    ) -> BoxFuture<'a, Result<(String, String), UserError>> {
-        Box::pin(async move { Ok(("id".to_owned(), name.unwrap_or_else(|| "id".to_owned()))) })
+    ) -> BoxFuture<'a, Result<v1::InitResponse, UserError>> {
+        let cluster_name = if request.name.is_empty() { "id".to_owned() } else { request.name };
+        Box::pin(async move {
+            Ok(v1::InitResponse { cluster_id: "id".to_owned(), cluster_name, ..Default::default() })
+        })
+    }
+
+    fn join(&self, _: v1::NodeJoinRequest) -> BoxFuture<'_, Result<v1::NodeJoinResponse, UserError>> {
+        Box::pin(async { Err(UserError::new(ErrorCode::Unreachable, "nobody is there")) })
     }
 
     fn status(&self) -> ConsensusStatus {
-        ConsensusStatus { leader: Some(NodeId(1)), index: 7, quorum: true, voters: vec![NodeId(1)], learners: vec![] }
+        let index = self.store.as_ref().map_or(7, |store| store.view().index());
+        ConsensusStatus { leader: Some(NodeId(1)), index, quorum: true, voters: vec![NodeId(1)], learners: vec![] }
     }
 }
 
@@ -90,6 +105,7 @@ impl SoftStates for Fixed {
 impl LogSource for Fixed {
     fn read(
         &self,
+        _node: NodeId,
         container_id: String,
         options: LogOptions,
         lines: mpsc::Sender<ReplicaLogLine>,
@@ -135,6 +151,27 @@ struct Server {
     serving: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
 
+/// Everything an API is made of, over this store.
+fn parts(store: &Arc<LocalStore>, fixed: &Arc<Fixed>, limits: Limits) -> Parts {
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    Parts {
+        deployments: Deployments::new(store.clone(), clock),
+        store: store.clone(),
+        consensus: fixed.clone(),
+        enrolment: None,
+        loops: fixed.clone(),
+        timings: fixed.clone(),
+        log_levels: fixed.clone(),
+        soft: fixed.clone(),
+        logs: fixed.clone(),
+        limits,
+        reserved_ports: vec![7000],
+        node: NodeId(1),
+        hostname: Hostname::new("node-a").unwrap(),
+        version: "1.2.3",
+    }
+}
+
 impl Server {
     async fn start(test: TestStore, limits: Limits) -> Server {
         let folder = tempfile::tempdir().unwrap();
@@ -142,22 +179,7 @@ impl Server {
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let store: Arc<LocalStore> = test.store.clone();
         let fixed = Arc::new(Fixed::default());
-        let clock = Arc::new(ManualClock::new(1_000_000));
-        let api = Api::new(Parts {
-            deployments: Deployments::new(store.clone(), clock),
-            store: store.clone(),
-            consensus: fixed.clone(),
-            loops: fixed.clone(),
-            timings: fixed.clone(),
-            log_levels: fixed.clone(),
-            soft: fixed.clone(),
-            logs: fixed.clone(),
-            limits,
-            reserved_ports: vec![7000],
-            node: NodeId(1),
-            hostname: Hostname::new("node-a").unwrap(),
-            version: "1.2.3",
-        });
+        let api = Api::new(parts(&store, &fixed, limits));
         let stop = CancellationToken::new();
         #[allow(clippy::disallowed_methods)] // The test owns it, and awaits it in `end`.
         let serving = tokio::spawn(serve_unix(api, listener, stop.clone()));
@@ -227,7 +249,7 @@ async fn before_init_only_init_and_status_answer() {
     assert_eq!(code(deploy.history(v1::HistoryRequest::default()).await), uninitialized);
     assert!(deploy.logs(v1::LogsRequest::default()).await.is_err());
     assert!(server.watch().subscribe(v1::SubscribeRequest::default()).await.is_err());
-    let answer = cluster.init(v1::InitRequest { name: "prod".into() }).await.unwrap().into_inner();
+    let answer = cluster.init(v1::InitRequest { name: "prod".into(), ..Default::default() }).await.unwrap().into_inner();
     assert_eq!(answer.cluster_name, "prod");
     server.end().await;
 }

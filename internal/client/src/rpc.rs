@@ -74,6 +74,8 @@ calls! {
     pub node_status = NodeClient.status(NodeStatusRequest) -> NodeStatusResponse, Read;
     /// Sets the log level of the daemon until its next start.
     pub set_log_level = NodeClient.set_log_level(SetLogLevelRequest) -> SetLogLevelResponse, Read;
+    pub(crate) open_backup = ClusterClient.backup(BackupRequest) -> tonic::Streaming<BackupResponse>, Stream;
+    pub(crate) rotate_key_with_id = ClusterClient.rotate_key(RotateKeyRequest) -> RotateKeyResponse, Identified;
     pub(crate) open_logs = DeployClient.logs(LogsRequest) -> tonic::Streaming<LogsResponse>, Stream;
     pub(crate) open_audit = AuditClient.query(AuditQueryRequest) -> tonic::Streaming<AuditQueryResponse>, Stream;
     pub(crate) open_watch = WatchClient.subscribe(SubscribeRequest) -> tonic::Streaming<SubscribeResponse>, Stream;
@@ -133,6 +135,17 @@ impl Client {
         }
         request.request_id = Some(self.new_request_id(deadline).await?);
         self.rollback_with_id(request, deadline).await
+    }
+
+    /// A backup in pieces, the last of which says what it came to. The deadline is that of the first answer.
+    pub async fn backup(&self, deadline: Deadline) -> Result<Events<BackupResponse>, UserError> {
+        Ok(Events::new(self.open_backup(BackupRequest {}, deadline).await?, self))
+    }
+
+    /// Makes a new data key. The request id is made here.
+    pub async fn rotate_key(&self, deadline: Deadline) -> Result<RotateKeyResponse, UserError> {
+        let request = RotateKeyRequest { request_id: Some(self.new_request_id(deadline).await?) };
+        self.rotate_key_with_id(request, deadline).await
     }
 
     /// Log lines; with `follow` the stream goes on until dropped. The deadline is that of the first answer; lines have none.
