@@ -9,7 +9,7 @@ use jaco_ingress::Ingress;
 use jaco_runtime::{OutputStream, Runtime, SoftState, Traffic};
 use jaco_state::{BoxFuture, Clock};
 use jaco_task::Supervisor;
-use jaco_types::{ErrorCode, ReplicaId, UserError};
+use jaco_types::{ErrorCode, NodeId, ReplicaId, UserError};
 use tokio::sync::mpsc;
 
 /// The ingress lets go of a container before it is stopped.
@@ -69,12 +69,13 @@ impl SoftStates for RuntimeSoft {
     }
 }
 
-/// Containers' logs by way of the runtime.
+/// Containers' logs by way of the runtime, whatever the node: it is this one.
 pub(crate) struct RuntimeLogs(pub(crate) Arc<Runtime>);
 
 impl LogSource for RuntimeLogs {
     fn read(
         &self,
+        _node: NodeId,
         container_id: String,
         options: LogOptions,
         lines: mpsc::Sender<ReplicaLogLine>,

@@ -155,6 +155,13 @@ impl Config {
         file::read(text)?.check(surroundings)
     }
 
+    /// Takes the data directory that `JACO_DATA_DIR` names, for the commands that work on one without a daemon.
+    pub(crate) fn override_data_dir(&mut self) {
+        if let Some(path) = std::env::var_os("JACO_DATA_DIR").filter(|path| !path.is_empty()) {
+            self.data_dir = path.into();
+        }
+    }
+
     /// What is in force, as the text of a file that means the same.
     pub(crate) fn to_yaml(&self) -> String {
         file::write(self)

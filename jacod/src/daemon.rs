@@ -10,11 +10,12 @@ use anyhow::Context;
 use jaco_api::{Api, Limits, Parts};
 use jaco_client::Members;
 use jaco_controlplane::{
-    Alone, ControlPlane, DataDirLock, Deployments, Enrolment, IdentityError, OpenError, Options as ControlPlaneOptions,
-    Phase, Scheduling, Sealing,
+    Alone, BootClock, ControlPlane, DataDirLock, Deployments, Enrolment, IdentityError, LEADER_LOOPS, OpenError,
+    Options as ControlPlaneOptions, Phase, Scheduling, Sealing, SessionTable, SessionTableOptions,
 };
 use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions};
 use jaco_runtime::{DockerEngine, Options as RuntimeOptions, Runtime};
+use jaco_scheduler::LeaseTerms;
 use jaco_state::{Clock, Store, SystemClock};
 use jaco_task::Supervisor;
 use jaco_types::NodeId;
@@ -27,6 +28,7 @@ use crate::config::Config;
 use crate::departure;
 use crate::founding::{self, ClusterConsensus};
 use crate::logging::Logging;
+use crate::members::ClusterLogs;
 use crate::metrics::{ApplyDuration, CommitLatency, Metrics, Sources};
 use crate::peers::PeerTransport;
 use crate::sockets::{self, Inherited, ManagerKeeper};
@@ -44,11 +46,12 @@ const METRICS: &str = "metrics";
 const MEMBERS: &str = "members";
 const API_TLS: &str = "api-tls";
 const CERTIFICATE: &str = "node-certificate";
+const SESSION: &str = "session";
 const STORE: &str = "store";
 
 /// The order in which tasks stop: first what takes requests, then what acts on them.
 const STOP_ORDER: &[&str] =
-    &[API, API_TLS, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, CERTIFICATE, MEMBERS, STORE];
+    &[API, API_TLS, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, CERTIFICATE, SESSION, MEMBERS, STORE];
 
 /// The API waits this long for the node to catch up with what it acknowledged before it started.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -125,6 +128,10 @@ struct Built {
 struct Network {
     trust: Trust,
     enrolment: Enrolment,
+    /// The way to other members.
+    dialer: Members,
+    /// Sessions of all nodes, while this one leads.
+    sessions: SessionTable,
     members: std::net::TcpListener,
     api: std::net::TcpListener,
     /// Cancelled when a member says that this node was removed.
@@ -155,6 +162,7 @@ fn load(loaded: Loaded) -> anyhow::Result<Process> {
     let Loaded { config, logging } = loaded;
     // The lock comes first: a second daemon must not touch the sockets of the one that runs.
     let lock = DataDirLock::acquire(&config.data_dir)?;
+    jaco_controlplane::Staging::finish(&lock).context("a restore or recovery that was decided cannot be finished")?;
     let mut inherited = Inherited::take().context("the service manager's sockets cannot be taken over")?;
     let control = inherited.control(&config.unix_socket)?;
     control.set_nonblocking(true)?;
@@ -175,14 +183,21 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     options.clock = Arc::clone(&clock);
     options.observer = Arc::new(commits.clone());
     options.address = founding::own_record(&config, node, 0).cluster_address;
-    let control_plane = open_store(options, trust.as_ref()).await?;
+    let members = trust.as_ref().map(|trust| trust.connector().map(Members::new)).transpose()?;
+    let control_plane = open_store(options, trust.as_ref(), members.as_ref()).await?;
     let store: Arc<dyn Store> = Arc::new(control_plane.clone());
     let rebuild = CancellationToken::new();
     let enrolment = trust.as_ref().map(|trust| {
         Enrolment::new(Arc::clone(&store), Arc::clone(&clock), Sealing::new(node, trust.seal_key.clone()))
     });
     let runtime = Arc::new(build_runtime(&config, &store, node, &ingress));
-    let scheduling = Scheduling::new(Arc::clone(&store));
+    let sessions = SessionTable::new(SessionTableOptions {
+        store: Arc::clone(&store),
+        own: node,
+        clock: Arc::new(BootClock),
+        terms: LeaseTerms::default(),
+    });
+    let scheduling = Scheduling::new(Arc::clone(&store)).with_sessions(sessions.clone());
     let supervisor = Supervisor::new();
     let ready = Arc::new(AtomicBool::new(false));
     let metrics = Metrics::new(Sources {
@@ -210,22 +225,29 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         timings: Arc::new(applies),
         log_levels: Arc::clone(&process.logging) as Arc<dyn jaco_api::LogLevels>,
         soft: Arc::new(RuntimeSoft(runtime.soft())),
-        logs: Arc::new(RuntimeLogs(Arc::clone(&runtime))),
+        logs: Arc::new(ClusterLogs {
+            own: node,
+            local: Arc::new(RuntimeLogs(Arc::clone(&runtime))),
+            members: members.clone(),
+            store: Arc::new(control_plane.clone()),
+        }),
         limits: Limits::default(),
         reserved_ports: reserved_ports(&config),
         node,
         hostname: config.hostname.clone(),
         version: VERSION,
     });
-    let network = match (trust, enrolment) {
-        (Some(trust), Some(enrolment)) => Some(Network {
+    let network = match (trust, enrolment, members) {
+        (Some(trust), Some(enrolment), Some(dialer)) => Some(Network {
             members: bind("cluster_addr", config.cluster_addr)?,
             api: bind("listen_addr", config.listen_addr)?,
             trust,
             enrolment,
+            dialer,
+            sessions,
             removed: CancellationToken::new(),
         }),
-        (None, _) | (_, None) => None,
+        _ => None,
     };
     Ok(Built {
         config,
@@ -252,9 +274,13 @@ fn bind(key: &str, address: std::net::SocketAddr) -> anyhow::Result<std::net::Tc
 }
 
 /// Opens the store. A node that has joined begins with an empty one of its cluster's life; what it had before it joined holds nothing.
-async fn open_store(mut options: ControlPlaneOptions, trust: Option<&Trust>) -> anyhow::Result<ControlPlane> {
-    let Some(trust) = trust else { return Ok(ControlPlane::open(options).await?) };
-    options.transport = Arc::new(PeerTransport(Members::new(trust.connector()?)));
+async fn open_store(
+    mut options: ControlPlaneOptions,
+    trust: Option<&Trust>,
+    members: Option<&Members>,
+) -> anyhow::Result<ControlPlane> {
+    let (Some(trust), Some(members)) = (trust, members) else { return Ok(ControlPlane::open(options).await?) };
+    options.transport = Arc::new(PeerTransport(members.clone()));
     options.incarnation = Some(trust.record.incarnation);
     match ControlPlane::open(options.clone()).await {
         Err(OpenError::Identity(IdentityError::OtherIncarnation { .. })) if !trust.record.peers.is_empty() => {}
@@ -374,7 +400,8 @@ impl Built {
             sockets::notify(&[NotifyState::Stopping]);
         }
         self.ready.store(false, Ordering::Release);
-        let report = self.supervisor.drain(STOP_ORDER, DRAIN).await;
+        let order: Vec<&str> = STOP_ORDER.iter().chain(LEADER_LOOPS).copied().collect();
+        let report = self.supervisor.drain(&order, DRAIN).await;
         if !report.aborted.is_empty() {
             tracing::warn!(tasks = ?report.aborted, "tasks did not stop in time");
         }

@@ -10,7 +10,10 @@ mod members;
 mod metrics;
 mod node_id;
 mod peers;
+mod recover;
 mod renewal;
+mod restore;
+mod sessions;
 mod sockets;
 mod trust;
 
@@ -19,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use jaco_types::UserError;
 
 use crate::config::{Config, Surroundings, interfaces};
 use crate::daemon::Loaded;
@@ -49,6 +53,10 @@ struct Arguments {
 enum Command {
     /// Print the configuration in force, defaults included, and end.
     Config,
+    /// Make this node the only member of a cluster again, from a backup. jacod is stopped meanwhile.
+    Restore(restore::RestoreArguments),
+    /// Make this node the only member of its cluster, whose majority is lost for good. jacod is stopped meanwhile.
+    Recover(recover::RecoverArguments),
 }
 
 fn main() -> ExitCode {
@@ -67,9 +75,17 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&arguments.config, &surroundings()?)?;
-    match arguments.command {
+    let mut config = Config::load(&arguments.config, &surroundings()?)?;
+    match &arguments.command {
         Some(Command::Config) => Ok(print(config.to_yaml().trim_end())),
+        Some(Command::Restore(arguments)) => {
+            config.override_data_dir();
+            Ok(finish(restore::run(arguments, &config), arguments.json))
+        }
+        Some(Command::Recover(arguments)) => {
+            config.override_data_dir();
+            Ok(finish(recover::run(arguments, &config), arguments.json))
+        }
         None => {
             let logging = Logging::start(config.log_level)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("jacod").build()?;
@@ -86,6 +102,25 @@ fn surroundings() -> anyhow::Result<Surroundings> {
         interfaces: interfaces().context("the machine's addresses cannot be read")?,
         log_override: std::env::var("JACO_LOG").ok().filter(|level| !level.is_empty()),
     })
+}
+
+/// Says what a command came to: text, or one JSON object for the command line client, which shows it in its own way.
+fn finish<T: std::fmt::Display + serde::Serialize>(result: Result<T, UserError>, json: bool) -> ExitCode {
+    match result {
+        Ok(done) if json => print(&serde_json::json!({ "result": done }).to_string()),
+        Ok(done) => print(&done.to_string()),
+        Err(error) => {
+            if json {
+                let UserError { code, message, details } = &error;
+                let object = serde_json::json!({ "code": code.as_str(), "message": message, "details": details });
+                print(&serde_json::json!({ "error": object }).to_string());
+            } else {
+                let reason = error.details.get("reason").map(|reason| format!(": {reason}")).unwrap_or_default();
+                report(&format!("Error: {}: {}{reason}", error.code, error.message));
+            }
+            ExitCode::from(error.code.exit_code())
+        }
+    }
 }
 
 #[allow(clippy::print_stdout)] // What was asked for on the command line.

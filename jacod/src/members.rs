@@ -4,31 +4,18 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use jaco_api::{
-    AnswerStream, CertificateSigner, LogOptions, LogSource, MemberCaller, NodeLogs, ReplicaLogLine, SessionHost,
+    AnswerStream, CertificateSigner, LogOptions, LogSource, MemberCaller, NodeLogs, ReplicaLogLine,
 };
+use jaco_client::{MemberError, Members};
 use jaco_controlplane::Enrolment;
 use jaco_identity::CertificateRequest;
 use jaco_proto::{to_status, v1};
-use jaco_state::BoxFuture;
-use jaco_types::{ErrorCode, UserError};
+use jaco_state::{BoxFuture, Store};
+use jaco_types::{ErrorCode, Node, NodeId, UserError};
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
 
 /// Lines of a log that wait for the network.
 const LOG_LINES: usize = 256;
-
-/// Hosts no session.
-pub(crate) struct NoSessions;
-
-impl SessionHost for NoSessions {
-    fn session(
-        &self,
-        _caller: MemberCaller,
-        _messages: Streaming<v1::SessionRequest>,
-    ) -> BoxFuture<'_, Result<AnswerStream<v1::SessionResponse>, Status>> {
-        Box::pin(async { Err(to_status(&UserError::new(ErrorCode::NoLeader, "this node hosts no sessions"))) })
-    }
-}
 
 /// New certificates by way of enrolment.
 pub(crate) struct Renewals(pub(crate) Enrolment);
@@ -45,6 +32,7 @@ impl CertificateSigner for Renewals {
 /// Logs of this node's containers.
 pub(crate) struct OwnLogs {
     pub(crate) source: Arc<dyn LogSource>,
+    pub(crate) node: NodeId,
     pub(crate) host: String,
 }
 
@@ -52,7 +40,7 @@ impl NodeLogs for OwnLogs {
     fn logs(&self, request: v1::NodeLogsRequest) -> AnswerStream<v1::LogsResponse> {
         let options = LogOptions { follow: request.follow, since_ms: request.since_ms, tail: request.tail };
         let (sender, lines) = mpsc::channel(LOG_LINES);
-        let reading = self.source.read(request.container_id, options, sender);
+        let reading = self.source.read(self.node, request.container_id, options, sender);
         let (replica_id, host) = (request.replica_id, self.host.clone());
         let lines =
             tokio_stream::wrappers::ReceiverStream::new(lines).map(move |line| Ok(message(line, &replica_id, &host)));
@@ -72,5 +60,68 @@ fn message(line: ReplicaLogLine, replica_id: &str, host: &str) -> v1::LogsRespon
             ts_ms: line.ts_ms,
             line: line.line,
         })),
+    }
+}
+
+/// Logs of the whole cluster's containers: those of other nodes are asked of them.
+pub(crate) struct ClusterLogs {
+    pub(crate) own: NodeId,
+    pub(crate) local: Arc<dyn LogSource>,
+    pub(crate) members: Option<Members>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl LogSource for ClusterLogs {
+    fn read(
+        &self,
+        node: NodeId,
+        container_id: String,
+        options: LogOptions,
+        lines: mpsc::Sender<ReplicaLogLine>,
+    ) -> BoxFuture<'static, Result<(), UserError>> {
+        if node == self.own {
+            return self.local.read(node, container_id, options, lines);
+        }
+        let member = self.store.view().get::<Node>(&node.to_string()).cloned();
+        let members = self.members.clone();
+        Box::pin(async move {
+            let (Some(member), Some(members)) = (member, members) else {
+                return Err(UserError::new(ErrorCode::NodeNotFound, "the node that ran it is no member any more"));
+            };
+            let request = v1::NodeLogsRequest {
+                container_id,
+                replica_id: String::new(),
+                follow: options.follow,
+                since_ms: options.since_ms,
+                tail: options.tail,
+            };
+            let opened = members.logs(node, &member.cluster_address, request).await;
+            let mut stream = opened.map_err(|error| unreachable(&member, error))?;
+            loop {
+                let next = tokio::select! {
+                    () = lines.closed() => return Ok(()),
+                    next = stream.message() => next,
+                };
+                let line = match next.map_err(|status| jaco_proto::from_status(&status))? {
+                    None => return Ok(()),
+                    Some(v1::LogsResponse { event: Some(v1::logs_response::Event::Line(line)) }) => line,
+                    Some(_) => continue,
+                };
+                let stream = if line.stream == "stderr" { "stderr" } else { "stdout" };
+                let line = ReplicaLogLine { stream, ts_ms: line.ts_ms, line: line.line };
+                if lines.send(line).await.is_err() {
+                    return Ok(());
+                }
+            }
+        })
+    }
+}
+
+fn unreachable(member: &Node, error: MemberError) -> UserError {
+    match error {
+        MemberError::Answered(error) => error,
+        MemberError::Unreachable { .. } | MemberError::Lost { .. } => {
+            UserError::new(ErrorCode::Unreachable, format!("{} does not answer: {error}", member.hostname))
+        }
     }
 }

@@ -66,6 +66,7 @@ fn transport_error(error: MemberError) -> TransportError {
         MemberError::Answered(error) => {
             let code = match error.code {
                 ErrorCode::ClusterIncarnationMismatch => RefusalCode::OtherIncarnation,
+                ErrorCode::NodeRemoved => RefusalCode::NodeRemoved,
                 _ => RefusalCode::OtherSender,
             };
             TransportError::Refused(refusal(code, error.message))

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members, serve_tls, serve_unix};
+use jaco_controlplane::{BootClock, LeaderLoops, SessionClient};
 use jaco_ingress::port_details;
 use jaco_state::{ProposeError, Store};
 use jaco_task::{Backoff, LoopSpec, OnExit, Wake};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 
 use super::{
     API, API_TLS, Built, CERTIFICATE, CERTIFICATE_TICK, MEMBERS, METRICS, Network, PORTS, PORTS_TICK, ROUTES, RUNTIME,
-    SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, STORE,
+    SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, SESSION, STORE,
 };
 
 use crate::adapt::RuntimeLogs;
-use crate::members::{NoSessions, OwnLogs, Renewals};
+use crate::members::{OwnLogs, Renewals};
 use crate::renewal::Renewal;
+use crate::sessions::{NodeFacts, SessionNews, TableHost};
 
 impl Built {
     /// Starts every part but the API.
@@ -29,6 +32,10 @@ impl Built {
         if let Some(network) = &self.network {
             self.spawn_members(network);
             self.spawn_renewal(network);
+            self.spawn_session(network);
+            let store: Arc<dyn Store> = Arc::new(self.control_plane.clone());
+            let raft = Arc::new(self.control_plane.clone());
+            LeaderLoops::new(store, network.sessions.clone(), raft).spawn(&self.supervisor);
         }
     }
 
@@ -36,12 +43,13 @@ impl Built {
     fn spawn_members(&self, network: &Network) {
         let logs = OwnLogs {
             source: Arc::new(RuntimeLogs(Arc::clone(&self.runtime))),
+            node: self.control_plane.node_id(),
             host: self.config.hostname.to_string(),
         };
         let api = InternalApi::new(InternalParts {
             store: Arc::new(self.control_plane.clone()),
             peers: Arc::new(self.control_plane.clone()),
-            sessions: Arc::new(NoSessions),
+            sessions: Arc::new(TableHost(network.sessions.clone())),
             signer: Arc::new(Renewals(network.enrolment.clone())),
             logs: Arc::new(logs),
         });
@@ -154,6 +162,22 @@ impl Built {
             let metrics = Arc::clone(&metrics);
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
             async move { metrics.serve(listener?, context).await.map_err(|error| error.to_string()) }
+        });
+    }
+
+    /// Keeps this node's session with whoever leads.
+    fn spawn_session(&self, network: &Network) {
+        let client = Arc::new(SessionClient::new(
+            Arc::new(self.control_plane.clone()),
+            network.sessions.clone(),
+            Arc::new(BootClock),
+            Arc::new(network.dialer.clone()),
+            Arc::new(NodeFacts::new(self.control_plane.clone(), self.config.clone())),
+            Arc::new(SessionNews { lease: watch::Sender::new(None), removed: network.removed.clone() }),
+        ));
+        self.supervisor.spawn_service(SESSION, OnExit::Restart(Backoff::default()), move |context| {
+            let client = Arc::clone(&client);
+            async move { client.run(context).await }
         });
     }
 

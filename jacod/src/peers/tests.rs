@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members};
 use jaco_client::Members;
-use jaco_controlplane::{ControlPlane, Enrolment, Options, RaftTarget, Sealing, sign_node};
+use jaco_controlplane::{
+    BootClock, ControlPlane, Enrolment, Options, RaftTarget, Sealing, SessionTable, SessionTableOptions, sign_node,
+};
 use jaco_identity::{
     Acceptor, Authority, CertificateRequest, ClientOptions, Connector, Credential, LiveCredential, PrivateKey,
     RequestNames, SealSecretKey, ServerOptions, SystemWallClock, Trust,
 };
+use jaco_scheduler::LeaseTerms;
 use jaco_state::{Leadership, Store, SystemClock, Transaction};
 use jaco_types::{Claim, ClaimKind, ClusterMeta, DeploymentName, Hostname, Node, NodeId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::PeerTransport;
-use crate::members::{NoSessions, OwnLogs, Renewals};
+use crate::members::{OwnLogs, Renewals};
+use crate::sessions::TableHost;
 
 const INCARNATION: u64 = 77;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,6 +41,7 @@ struct NoLines;
 impl jaco_api::LogSource for NoLines {
     fn read(
         &self,
+        _node: NodeId,
         _container_id: String,
         _options: jaco_api::LogOptions,
         _lines: tokio::sync::mpsc::Sender<jaco_api::ReplicaLogLine>,
@@ -87,9 +92,14 @@ async fn start(authority: &Authority, number: u64) -> Member {
     let api = InternalApi::new(InternalParts {
         store: Arc::new(store.clone()),
         peers: Arc::new(store.clone()),
-        sessions: Arc::new(NoSessions),
+        sessions: Arc::new(TableHost(SessionTable::new(SessionTableOptions {
+            store: Arc::new(store.clone()),
+            own: node.id,
+            clock: Arc::new(BootClock),
+            terms: LeaseTerms::default(),
+        }))),
         signer: Arc::new(Renewals(enrolment)),
-        logs: Arc::new(OwnLogs { source: Arc::new(NoLines), host: node.hostname.to_string() }),
+        logs: Arc::new(OwnLogs { source: Arc::new(NoLines), node: node.id, host: node.hostname.to_string() }),
     });
     let acceptor = Acceptor::members(ServerOptions {
         authority: authority.certificate().clone(),
