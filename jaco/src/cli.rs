@@ -10,7 +10,8 @@ use jaco_types::{ErrorCode, UserError};
 
 use crate::command::version::VERSION;
 use crate::command::{
-    apply, audit, cluster, completions, delete, doctor, get, history, logs, node, rollback, status, validate, version,
+    apply, audit, cluster, completions, context, delete, doctor, get, history, logs, node, rollback, status, token,
+    validate, version,
 };
 use crate::printer::Format;
 use crate::text::parse_duration;
@@ -32,19 +33,19 @@ pub struct Global {
     /// Form of the output.
     #[arg(short, long, global = true, visible_alias = "format", value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
-    /// Named entry of the clusters file (or JACO_CONTEXT). Not supported yet.
-    #[arg(long, global = true, value_name = "NAME")]
+    /// Named entry of the clusters file (or JACO_CONTEXT) [default: the file's current one].
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "server")]
     pub context: Option<String>,
-    /// Remote nodes, host:port separated by commas (or JACO_SERVER). Not supported yet.
+    /// Remote nodes, host:port separated by commas (or JACO_SERVER): the first that answers is used.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub server: Option<String>,
-    /// Operator token for --server (or JACO_TOKEN). Not supported yet.
+    /// Operator token for a remote node (or JACO_TOKEN); for `node join` the join token (or JACO_JOIN_TOKEN).
     #[arg(long, global = true)]
     pub token: Option<String>,
-    /// Cluster CA in PEM for --server. Not supported yet.
+    /// Cluster CA in PEM for a remote node (or JACO_CA_CERT) [default: /var/lib/jaco/node/ca.crt].
     #[arg(long, global = true, value_name = "PATH")]
     pub ca_cert: Option<String>,
-    /// SHA-256 of the cluster CA for --server. Not supported yet.
+    /// SHA-256 of the cluster CA, instead of its file (or JACO_CA_FINGERPRINT).
     #[arg(long, global = true, value_name = "HEX")]
     pub ca_fingerprint: Option<String>,
     /// Local control socket (or JACO_SOCKET) [default: /var/run/jaco/jaco.sock].
@@ -73,6 +74,12 @@ pub enum Command {
     /// Nodes and their daemons.
     #[command(subcommand)]
     Node(node::Command),
+    /// Operators: their tokens and client certificates.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Remote clusters by name, in the clusters file.
+    #[command(subcommand)]
+    Context(context::Command),
     /// Bring a deployment to what its files say.
     Apply(apply::Arguments),
     /// Deployments, replicas and routes at a glance.

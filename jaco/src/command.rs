@@ -4,6 +4,7 @@ pub mod apply;
 pub mod audit;
 pub mod cluster;
 pub mod completions;
+pub mod context;
 pub mod delete;
 pub mod doctor;
 pub mod get;
@@ -11,9 +12,12 @@ pub mod history;
 pub mod logs;
 mod manifest;
 pub mod node;
+mod node_wait;
 pub mod rollback;
 pub mod status;
+mod settle;
 mod systemd;
+pub mod token;
 pub mod validate;
 pub mod version;
 
@@ -37,7 +41,10 @@ const SHORT: Duration = Duration::from_secs(10);
 /// Default deadline of reads and of changes that nobody waits for.
 const NORMAL: Duration = Duration::from_secs(30);
 
-/// Default deadline of `--wait`, and of `cluster init` (a node's disks may be slow).
+/// Default deadline of `cluster init` and `node join`: the first log is written and synced, and the daemon begins anew.
+const BEGIN: Duration = Duration::from_secs(60);
+
+/// Default deadline of `--wait`, and of emptying a node.
 const WAIT: Duration = Duration::from_secs(600);
 
 /// Runs one command.
@@ -45,6 +52,8 @@ pub async fn run(command: &Command, session: &Session<'_>) -> Result<(), Failure
     match command {
         Command::Cluster(command) => cluster::run(command, session).await,
         Command::Node(command) => node::run(command, session).await,
+        Command::Token(command) => token::run(command, session).await,
+        Command::Context(command) => context::run(command, session),
         Command::Apply(arguments) => apply::run(arguments, session).await,
         Command::Status(arguments) => status::run(arguments, session).await,
         Command::Get(command) => get::run(command, session).await,

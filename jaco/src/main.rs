@@ -8,10 +8,12 @@
 
 mod cli;
 mod command;
+mod contexts;
 mod doctor;
 mod failure;
 mod follow;
 mod printer;
+mod private_file;
 mod progress;
 mod session;
 mod snapshots;
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &cli::Cli, environment: session::Environment<'_>) -> Result<(), Failure> {
+fn run<'a>(cli: &'a cli::Cli, environment: session::Environment<'a>) -> Result<(), Failure> {
     let session = session::Session::new(&cli.global, environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,14 +1,15 @@
 //! What every command gets: the global flags merged with the environment, the connection, the printer.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jaco_client::{Choice, Client, Deadline, Endpoint};
+use jaco_client::{Choice, Client, Deadline, Endpoint, RemoteChoice};
 use jaco_types::{ErrorCode, UserError};
 use tracing::Level;
 
 use crate::cli::Global;
+use crate::contexts::{self, Clusters};
 use crate::failure::{Failure, complain};
 use crate::printer::{Format, Printer, StdoutPrinter};
 use crate::terminal;
@@ -19,16 +20,14 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// One run of the program.
 pub struct Session<'a> {
     global: &'a Global,
-    choice: Choice,
-    daemon_config: Option<PathBuf>,
+    environment: Environment<'a>,
 }
 
 impl<'a> Session<'a> {
     /// Merges flags and environment (a flag wins) and starts the log.
-    pub fn new(global: &'a Global, environment: Environment<'_>) -> Result<Self, Failure> {
+    pub fn new(global: &'a Global, environment: Environment<'a>) -> Result<Self, Failure> {
         start_log(log_level(global, environment)?);
-        let daemon_config = environment("JACO_CONFIG").map(PathBuf::from);
-        Ok(Session { global, choice: choice(global, environment), daemon_config })
+        Ok(Session { global, environment })
     }
 
     /// A deadline: `--timeout`, else the command's own.
@@ -41,16 +40,35 @@ impl<'a> Session<'a> {
         self.global.timeout.map_or_else(Deadline::none, Deadline::after)
     }
 
-    /// Connects to the daemon that the flags name.
+    /// Connects to the daemon that flags, environment and clusters file name.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(Endpoint::choose(&self.choice)?).await?)
+        let choice = choice(self.global, self.environment)?;
+        Ok(Client::connect(Endpoint::choose(&choice)?).await?)
     }
 
-    /// Connects for a command that by its nature is local: the environment's remote settings are not meant for it.
+    /// Connects for a command that by its nature is local: only the control socket counts, and the environment's remote settings are not
+    /// meant for it.
     pub async fn connect_locally(&self) -> Result<Client, Failure> {
-        let choice =
-            Choice { server: self.global.server.clone(), context: self.global.context.clone(), ..self.choice.clone() };
-        Ok(Client::connect(Endpoint::choose(&choice)?).await?)
+        let flags = [("--server", self.global.server.is_some()), ("--context", self.global.context.is_some())];
+        if let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) {
+            let text = format!("{flag} is not for this command: it works on the node itself, by its control socket");
+            return Err(UserError::new(ErrorCode::Usage, text).into());
+        }
+        let socket = self.global.socket.clone().or_else(|| (self.environment)("JACO_SOCKET").map(Into::into));
+        Ok(Client::connect(Endpoint::choose(&Choice { socket, remote: None })?).await?)
+    }
+
+    /// The join token: `--token`, else `JACO_JOIN_TOKEN`.
+    pub fn join_token(&self) -> Result<String, Failure> {
+        self.global.token.clone().or_else(|| (self.environment)("JACO_JOIN_TOKEN")).ok_or_else(|| {
+            let text = "the join token is missing: give it with --token or JACO_JOIN_TOKEN; `jaco node issue-join-token` on a member makes one";
+            UserError::new(ErrorCode::Usage, text).into()
+        })
+    }
+
+    /// Where the clusters file is.
+    pub fn clusters_file(&self) -> Result<PathBuf, Failure> {
+        Ok(clusters_file(self.environment)?)
     }
 
     /// The printer of this command's results.
@@ -60,7 +78,7 @@ impl<'a> Session<'a> {
 
     /// Path of the daemon's configuration, when the environment names one.
     pub fn daemon_config(&self) -> Option<PathBuf> {
-        self.daemon_config.clone()
+        (self.environment)("JACO_CONFIG").map(PathBuf::from)
     }
 
     /// The chosen format.
@@ -95,14 +113,77 @@ impl<'a> Session<'a> {
     }
 }
 
-fn choice(global: &Global, environment: Environment<'_>) -> Choice {
-    let flags = [("--ca-cert", global.ca_cert.is_some()), ("--ca-fingerprint", global.ca_fingerprint.is_some())];
-    Choice {
-        socket: global.socket.clone().or_else(|| environment("JACO_SOCKET").map(Into::into)),
-        server: global.server.clone().or_else(|| environment("JACO_SERVER")),
-        context: global.context.clone().or_else(|| environment("JACO_CONTEXT")),
-        token: global.token.clone(),
-        trust_flag: flags.into_iter().find_map(|(flag, given)| given.then_some(flag)),
+fn clusters_file(environment: Environment<'_>) -> Result<PathBuf, UserError> {
+    contexts::default_path(environment).ok_or_else(|| {
+        UserError::new(ErrorCode::Usage, "there is no place for the clusters file: neither XDG_CONFIG_HOME nor HOME is set")
+    })
+}
+
+/// The transport: what flags say, else what the environment says, else the clusters file's current context, else the default socket.
+/// `--server` goes before `--context`, and either before `--socket`.
+fn choice(global: &Global, environment: Environment<'_>) -> Result<Choice, UserError> {
+    let socket = |path: PathBuf| Ok(Choice { socket: Some(path), remote: None });
+    let remote = |choice: RemoteChoice| Choice { remote: Some(with_login(choice, global, environment)), socket: None };
+    let server = |servers: String| Ok(remote(RemoteChoice { servers, ..RemoteChoice::default() }));
+    let context = |name: &str, path: &Path, clusters: &Clusters| Ok(remote(clusters.find(name, path)?.choice()));
+    let named = |name: &str| {
+        let path = clusters_file(environment)?;
+        context(name, &path, &Clusters::read(&path)?)
+    };
+    if let Some(servers) = &global.server {
+        return server(servers.clone());
+    }
+    if let Some(name) = &global.context {
+        return named(name);
+    }
+    if let Some(path) = &global.socket {
+        refuse_token(global)?;
+        return socket(path.clone());
+    }
+    if let Some(servers) = environment("JACO_SERVER") {
+        return server(servers);
+    }
+    if let Some(name) = environment("JACO_CONTEXT") {
+        return named(&name);
+    }
+    if let Some(path) = environment("JACO_SOCKET") {
+        refuse_token(global)?;
+        return socket(path.into());
+    }
+    if let Some(path) = contexts::default_path(environment) {
+        let clusters = Clusters::read(&path)?;
+        if let Some(name) = &clusters.current_context {
+            return context(name, &path, &clusters);
+        }
+    }
+    refuse_token(global)?;
+    Ok(Choice::default())
+}
+
+/// A token on the command line is meant for a remote node: over the socket it would be the wider rights of the socket that count.
+fn refuse_token(global: &Global) -> Result<(), UserError> {
+    match &global.token {
+        None => Ok(()),
+        Some(_) => Err(UserError::new(
+            ErrorCode::Usage,
+            "--token is for remote nodes: add --server or --context; the control socket needs no token",
+        )),
+    }
+}
+
+/// Token and trust: what flags and environment say goes before what the context says.
+fn with_login(choice: RemoteChoice, global: &Global, environment: Environment<'_>) -> RemoteChoice {
+    let token = global.token.clone().or_else(|| environment("JACO_TOKEN"));
+    let (ca_cert, ca_fingerprint) = match (&global.ca_cert, &global.ca_fingerprint) {
+        (None, None) => (environment("JACO_CA_CERT"), environment("JACO_CA_FINGERPRINT")),
+        (file, fingerprint) => (file.clone(), fingerprint.clone()),
+    };
+    let given = ca_cert.is_some() || ca_fingerprint.is_some();
+    RemoteChoice {
+        token: token.or(choice.token),
+        ca_cert: if given { ca_cert.map(PathBuf::from) } else { choice.ca_cert },
+        ca_fingerprint,
+        ..choice
     }
 }
 
@@ -147,21 +228,77 @@ mod tests {
         cli::parse(&words).map(|cli| cli.global).unwrap_or_else(|end| panic!("{end:?}"))
     }
 
-    #[test]
-    fn a_flag_wins_over_the_environment() {
-        let environment = |name: &str| (name == "JACO_SOCKET").then(|| "/env.sock".to_owned());
-        let given = choice(&global(&["--socket", "/flag.sock"]), &environment);
-        assert_eq!(given.socket, Some("/flag.sock".into()));
-        assert_eq!(choice(&global(&[]), &environment).socket, Some("/env.sock".into()));
-        assert_eq!(choice(&global(&[]), &|_| None).socket, None);
+    /// What is chosen, as text: `socket <path>`, `remote <servers> <token> <ca> <fingerprint>`, or the error's code.
+    fn chosen(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        let environment =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        match choice(&global(arguments), &environment) {
+            Err(error) => error.code.to_string(),
+            Ok(Choice { remote: Some(remote), .. }) => format!(
+                "remote {} {} {} {}",
+                remote.servers,
+                text(remote.token),
+                text(remote.ca_cert.map(|path| path.display().to_string())),
+                text(remote.ca_fingerprint)
+            ),
+            Ok(Choice { socket, remote: None }) => {
+                format!("socket {}", text(socket.map(|path| path.display().to_string())))
+            }
+        }
     }
 
     #[test]
-    fn a_token_in_the_environment_does_not_ask_for_a_remote_daemon() {
-        let environment = |name: &str| (name == "JACO_TOKEN").then(|| "secret".to_owned());
-        assert!(Endpoint::choose(&choice(&global(&[]), &environment)).is_ok());
-        let environment = |name: &str| (name == "JACO_SERVER").then(|| "a:7000".to_owned());
-        assert!(Endpoint::choose(&choice(&global(&[]), &environment)).is_err());
+    fn the_transport_is_what_is_said_most_plainly() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().to_str().unwrap();
+        let cluster = |current: Option<&str>| {
+            let context = |name: &str| contexts::Context {
+                name: name.into(),
+                server_addrs: vec![format!("{name}:7000")],
+                ca_cert_path: Some("/context.crt".into()),
+                token: Some("ct".into()),
+                client_cert_path: None,
+                client_key_path: None,
+            };
+            let clusters = Clusters {
+                current_context: current.map(str::to_owned),
+                contexts: vec![context("prod"), context("test")],
+            };
+            clusters.write(&directory.path().join("jaco/clusters.yaml")).unwrap();
+        };
+        cluster(None);
+        let xdg = ("XDG_CONFIG_HOME", config);
+        assert_eq!(chosen(&[], &[]), "socket -");
+        assert_eq!(chosen(&[], &[xdg]), "socket -");
+        assert_eq!(chosen(&["--socket", "/f"], &[("JACO_SOCKET", "/e")]), "socket /f");
+        assert_eq!(chosen(&[], &[("JACO_SOCKET", "/e")]), "socket /e");
+        assert_eq!(chosen(&["--server", "a:1", "--socket", "/f"], &[]), "remote a:1 - - -");
+        assert_eq!(chosen(&[], &[("JACO_SERVER", "a:1"), ("JACO_SOCKET", "/e")]), "remote a:1 - - -");
+        assert_eq!(chosen(&["--socket", "/f"], &[("JACO_SERVER", "a:1")]), "socket /f");
+        assert_eq!(chosen(&["--context", "test"], &[xdg]), "remote test:7000 ct /context.crt -");
+        assert_eq!(chosen(&[], &[xdg, ("JACO_CONTEXT", "test")]), "remote test:7000 ct /context.crt -");
+        assert_eq!(chosen(&["--context", "none"], &[xdg]), "usage");
+        assert_eq!(chosen(&["--context", "test"], &[]), "usage", "no home");
+        cluster(Some("prod"));
+        assert_eq!(chosen(&[], &[xdg]), "remote prod:7000 ct /context.crt -");
+        assert_eq!(chosen(&[], &[xdg, ("JACO_SOCKET", "/e")]), "socket /e");
+    }
+
+    #[test]
+    fn token_and_trust_come_from_flag_environment_context_in_this_order() {
+        let env = [("JACO_SERVER", "a:1"), ("JACO_TOKEN", "et"), ("JACO_CA_CERT", "/e.crt")];
+        assert_eq!(chosen(&[], &env), "remote a:1 et /e.crt -");
+        assert_eq!(chosen(&["--token", "ft", "--ca-cert", "/f.crt"], &env), "remote a:1 ft /f.crt -");
+        assert_eq!(chosen(&["--ca-fingerprint", "ff"], &env), "remote a:1 et - ff");
+        assert_eq!(chosen(&["--ca-cert", ""], &env), "remote a:1 et  -", "an empty path stays one");
+    }
+
+    #[test]
+    fn a_token_in_the_environment_does_not_ask_for_a_remote_daemon_and_one_on_the_command_line_wants_one() {
+        assert_eq!(chosen(&[], &[("JACO_TOKEN", "secret")]), "socket -");
+        assert_eq!(chosen(&["--token", "t"], &[]), "usage");
+        assert_eq!(chosen(&["--token", "t", "--socket", "/s"], &[]), "usage");
     }
 
     #[test]

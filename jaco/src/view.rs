@@ -3,15 +3,18 @@
 pub mod audit;
 pub mod change;
 pub mod cluster;
+pub mod context;
 pub mod deployment;
 pub mod history;
 pub mod init;
 pub mod log;
+pub mod member;
 pub mod node;
 pub mod remark;
 pub mod replica;
 pub mod route;
 pub mod status;
+pub mod token;
 
 use jaco_proto::{Unknown, v1};
 use jaco_types::{DeploymentStatus, ErrorCode, NodeState, ReplicaState, UserError};

@@ -25,6 +25,23 @@ pub struct Member {
     pub status_details: BTreeMap<String, String>,
 }
 
+impl TryFrom<v1::Member> for Member {
+    type Error = UserError;
+
+    fn try_from(wire: v1::Member) -> Result<Self, UserError> {
+        Ok(Member {
+            status: node_state(wire.status)?,
+            suffrage: suffrage(wire.suffrage)?,
+            hostname: wire.hostname,
+            address: wire.address,
+            grpc_address: wire.grpc_address,
+            version: wire.version,
+            last_seen_at: wire.last_seen_at_ms.map(timestamp),
+            status_details: wire.status_details,
+        })
+    }
+}
+
 /// The cluster, or that there is none yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cluster {
@@ -46,18 +63,6 @@ impl TryFrom<v1::ClusterStatusResponse> for Cluster {
     type Error = UserError;
 
     fn try_from(wire: v1::ClusterStatusResponse) -> Result<Self, UserError> {
-        let member = |wire: v1::Member| -> Result<Member, UserError> {
-            Ok(Member {
-                status: node_state(wire.status)?,
-                suffrage: suffrage(wire.suffrage)?,
-                hostname: wire.hostname,
-                address: wire.address,
-                grpc_address: wire.grpc_address,
-                version: wire.version,
-                last_seen_at: wire.last_seen_at_ms.map(timestamp),
-                status_details: wire.status_details,
-            })
-        };
         Ok(Cluster {
             initialized: wire.initialized,
             cluster_id: wire.cluster_id,
@@ -66,7 +71,7 @@ impl TryFrom<v1::ClusterStatusResponse> for Cluster {
             leader_addr: wire.leader_addr,
             raft_index: wire.raft_index,
             quorum: wire.quorum,
-            nodes: wire.nodes.into_iter().map(member).collect::<Result<_, _>>()?,
+            nodes: wire.nodes.into_iter().map(Member::try_from).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -83,7 +88,7 @@ fn suffrage(value: i32) -> Result<&'static str, UserError> {
 impl View for Cluster {
     fn table(&self) -> String {
         if !self.initialized {
-            return "Status:    uninitialized\n\nThis node belongs to no cluster yet. Make one with it:\n  sudo jaco cluster init\n"
+            return "Status:    uninitialized\n\nThis node belongs to no cluster yet. Make one with it:\n  sudo jaco cluster init\nor have it join one, with the line that `jaco node issue-join-token` prints on a member.\n"
                 .to_owned();
         }
         let leader = match (&self.leader, &self.leader_addr) {
