@@ -150,7 +150,13 @@ pub(crate) fn wrong_command_lines_are_usage_errors(lab: &mut Lab) -> anyhow::Res
     let nobody = jaco_e2e::Cli::new("/nonexistent/jaco.sock".into());
     let answer = nobody.refused(&["status"], 6, "unreachable")?;
     ensure!(answer["message"].as_str().is_some_and(|text| text.contains("/nonexistent/jaco.sock")), "{answer}");
-    let remote = cli.try_run(&["--server", "127.0.0.1:1", "status"]);
-    ensure!(remote.code == 3 && remote.stderr.contains("not_supported_yet"), "{remote:?}");
+    let without = cli.try_run(&["--server", "127.0.0.1:1", "status"]);
+    ensure!(without.code == 5 && without.stderr.contains("token_invalid"), "{without:?}");
+    let token = "0".repeat(64);
+    let unverified = cli.try_run(&["--server", "127.0.0.1:1", "--token", &token, "--ca-cert", "", "status"]);
+    ensure!(unverified.code != 0 && unverified.stderr.contains("JACO_CA_CERT"), "{unverified:?}");
+    let remote =
+        cli.try_run(&["--server", "127.0.0.1:1", "--token", &token, "--ca-fingerprint", &"ab".repeat(32), "status"]);
+    ensure!(remote.code == 6 && remote.stderr.contains("unreachable"), "{remote:?}");
     Ok(())
 }
