@@ -10,8 +10,8 @@ use jaco_types::{ErrorCode, UserError};
 
 use crate::command::version::VERSION;
 use crate::command::{
-    apply, audit, cluster, completions, context, delete, doctor, get, history, logs, node, rollback, status, token,
-    validate, version,
+    apply, audit, backup, cluster, completions, context, delete, doctor, get, history, logs, node, restore, rollback,
+    status, token, validate, version,
 };
 use crate::printer::Format;
 use crate::text::parse_duration;
@@ -97,6 +97,10 @@ pub enum Command {
     Logs(logs::Arguments),
     /// Who changed what, and what happened by itself.
     Audit(audit::Arguments),
+    /// Write everything the cluster keeps to a file.
+    Backup(backup::Arguments),
+    /// Make this node the only member of a cluster again, from a backup; jacod is stopped meanwhile.
+    Restore(restore::Arguments),
     /// Check manifests on this machine, without a cluster.
     Validate(validate::Arguments),
     /// Check that this machine has what a node needs.
@@ -123,7 +127,7 @@ pub enum ParseEnd {
 
 /// Parses a whole command line, the program's name first.
 pub fn parse(arguments: &[OsString]) -> Result<Cli, ParseEnd> {
-    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+    Cli::try_parse_from(backup::destination_as_file(arguments)).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp => ParseEnd::Print(error.render().to_string()),
         ErrorKind::DisplayVersion => ParseEnd::Print(format!("{VERSION}\n")),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ParseEnd::Usage {

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod backup;
 pub mod cluster;
 pub mod completions;
 pub mod context;
@@ -13,9 +14,12 @@ pub mod logs;
 mod manifest;
 pub mod node;
 mod node_wait;
+pub mod recover;
+pub mod restore;
 pub mod rollback;
-pub mod status;
+pub mod rotate_key;
 mod settle;
+pub mod status;
 mod systemd;
 pub mod token;
 pub mod validate;
@@ -62,6 +66,8 @@ pub async fn run(command: &Command, session: &Session<'_>) -> Result<(), Failure
         Command::Delete(arguments) => delete::run(arguments, session).await,
         Command::Logs(arguments) => logs::run(arguments, session).await,
         Command::Audit(arguments) => audit::run(arguments, session).await,
+        Command::Backup(arguments) => backup::run(arguments, session).await,
+        Command::Restore(arguments) => restore::run(arguments, session).await,
         Command::Validate(arguments) => validate::run(arguments, session),
         Command::Doctor(arguments) => doctor::run(arguments, session).await,
         Command::Version(_) => version::run(session),

@@ -103,10 +103,12 @@ async fn reopen<R: Resumable>(
     }
 }
 
-/// Whether an error means that the connection is gone: `unreachable`, or a failure of the transport that carries no code of ours.
+/// Whether an error means that the stream may go on in a moment: `unreachable`, `no_leader` (the node ends remote streams then), or a
+/// failure of the transport that carries no code of ours.
 pub fn is_lost(error: &UserError) -> bool {
     let untyped = || error.details.get("reason").is_some_and(|reason| reason.starts_with("gRPC status"));
-    error.code == ErrorCode::Unreachable || (error.code == ErrorCode::Internal && untyped())
+    matches!(error.code, ErrorCode::Unreachable | ErrorCode::NoLeader)
+        || (error.code == ErrorCode::Internal && untyped())
 }
 
 /// Whether what was followed is no more, which is the end and no failure.

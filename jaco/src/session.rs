@@ -13,6 +13,7 @@ use crate::contexts::{self, Clusters};
 use crate::failure::{Failure, complain};
 use crate::printer::{Format, Printer, StdoutPrinter};
 use crate::terminal;
+use crate::text::duration;
 
 /// Looks up an environment variable; unset and empty are the same.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -40,10 +41,16 @@ impl<'a> Session<'a> {
         self.global.timeout.map_or_else(Deadline::none, Deadline::after)
     }
 
-    /// Connects to the daemon that flags, environment and clusters file name.
+    /// Connects to the daemon that flags, environment and clusters file name; not for longer than `--timeout`.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        let choice = choice(self.global, self.environment)?;
-        Ok(Client::connect(Endpoint::choose(&choice)?).await?)
+        let endpoint = Endpoint::choose(&choice(self.global, self.environment)?)?;
+        let shown = endpoint.to_string();
+        let deadline = self.deadline_if_given();
+        let connected = deadline.limit(Client::connect(endpoint)).await.ok_or_else(|| {
+            let after = duration(deadline.length());
+            UserError::new(ErrorCode::Unreachable, format!("no connection to {shown} within {after} (--timeout)"))
+        })?;
+        Ok(connected?)
     }
 
     /// Connects for a command that by its nature is local: only the control socket counts, and the environment's remote settings are not
@@ -115,7 +122,10 @@ impl<'a> Session<'a> {
 
 fn clusters_file(environment: Environment<'_>) -> Result<PathBuf, UserError> {
     contexts::default_path(environment).ok_or_else(|| {
-        UserError::new(ErrorCode::Usage, "there is no place for the clusters file: neither XDG_CONFIG_HOME nor HOME is set")
+        UserError::new(
+            ErrorCode::Usage,
+            "there is no place for the clusters file: neither XDG_CONFIG_HOME nor HOME is set",
+        )
     })
 }
 

@@ -1,6 +1,7 @@
 //! What the commands print: pure conversions of the daemon's answers into the documented output.
 
 pub mod audit;
+pub mod backup;
 pub mod change;
 pub mod cluster;
 pub mod context;

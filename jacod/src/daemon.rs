@@ -13,7 +13,7 @@ use jaco_controlplane::{
     Alone, BootClock, ControlPlane, DataDirLock, Deployments, Enrolment, IdentityError, LEADER_LOOPS, OpenError,
     Options as ControlPlaneOptions, Phase, Scheduling, Sealing, SessionTable, SessionTableOptions,
 };
-use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions};
+use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions, Reach};
 use jaco_runtime::{DockerEngine, Options as RuntimeOptions, Runtime};
 use jaco_scheduler::LeaseTerms;
 use jaco_state::{Clock, Store, SystemClock};
@@ -50,8 +50,21 @@ const SESSION: &str = "session";
 const STORE: &str = "store";
 
 /// The order in which tasks stop: first what takes requests, then what acts on them.
-const STOP_ORDER: &[&str] =
-    &[API, API_TLS, SCHEDULER_WAKE, SCHEDULER, RUNTIME, ROUTES, PORTS, METRICS, CERTIFICATE, SESSION, MEMBERS, STORE];
+const STOP_ORDER: &[&str] = &[
+    API,
+    API_TLS,
+    SCHEDULER_WAKE,
+    SCHEDULER,
+    RUNTIME,
+    ROUTES,
+    PORTS,
+    METRICS,
+    CERTIFICATE,
+    tasks::DATA_KEY,
+    SESSION,
+    MEMBERS,
+    STORE,
+];
 
 /// The API waits this long for the node to catch up with what it acknowledged before it started.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -176,7 +189,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let node = node_id::load_or_create(&config.data_dir, rand::random())?;
     let trust = Trust::load(&config.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let ingress = Arc::new(build_ingress(&config, &mut process.inherited)?);
+    let ingress = Arc::new(build_ingress(&config, node, &mut process.inherited)?);
     let commits = CommitLatency::new();
     let applies = ApplyDuration::new();
     let mut options = ControlPlaneOptions::new(&config.data_dir, node);
@@ -312,7 +325,7 @@ fn reserved_ports(config: &Config) -> Vec<u16> {
         .collect()
 }
 
-fn build_ingress(config: &Config, inherited: &mut Inherited) -> anyhow::Result<Ingress> {
+fn build_ingress(config: &Config, node: NodeId, inherited: &mut Inherited) -> anyhow::Result<Ingress> {
     let kept = inherited.http(config.http_addr);
     let http = if kept.is_empty() {
         vec![HttpListener::Bind(config.http_addr)]
@@ -320,6 +333,8 @@ fn build_ingress(config: &Config, inherited: &mut Inherited) -> anyhow::Result<I
         kept.into_iter().map(HttpListener::Inherited).collect()
     };
     let mut options = IngressOptions::new(http);
+    // As long as there is no mesh, containers of other nodes cannot be reached.
+    options.reach = Reach::Node(node);
     options.cache_file = Some(config.data_dir.join("ingress/cache/routes.json"));
     options.ports = inherited.ports();
     options.port_keeper = Arc::new(ManagerKeeper);

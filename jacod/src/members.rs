@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use jaco_api::{
-    AnswerStream, CertificateSigner, LogOptions, LogSource, MemberCaller, NodeLogs, ReplicaLogLine,
-};
+use jaco_api::{AnswerStream, CertificateSigner, LogOptions, LogSource, MemberCaller, NodeLogs, ReplicaLogLine};
 use jaco_client::{MemberError, Members};
 use jaco_controlplane::Enrolment;
 use jaco_identity::CertificateRequest;

@@ -26,10 +26,10 @@ const WARNING: &str = "this makes the node the only member of a new life of the 
 pub(crate) struct RecoverArguments {
     /// Do it: the majority is lost for good.
     #[arg(long)]
-    yes: bool,
+    pub(crate) yes: bool,
     /// No other node of the cluster runs, nor will before it has joined anew: exclusive replicas may start.
     #[arg(long)]
-    old_nodes_are_off: bool,
+    pub(crate) old_nodes_are_off: bool,
     /// Print the result, or the error, as one JSON object on standard output.
     #[arg(long, hide = true)]
     pub(crate) json: bool,
@@ -80,7 +80,9 @@ pub(crate) fn run(arguments: &RecoverArguments, config: &Config) -> Result<Recov
     let seal_key = present.seal_key().map_err(|error| internal("the node's sealing key", error))?;
     let keys = Sealing::new(id, seal_key).keyring(&view)?;
 
-    crate::report(&format!("Warning: {WARNING}"));
+    if !arguments.json {
+        crate::report(&format!("Warning: {WARNING}"));
+    }
     let failed = |error: std::io::Error| internal("the new life cannot be built", error);
     let staging = Staging::begin(&lock, Replaced::Keep).map_err(failed)?;
     copy_directory(present.path(), &staging.path().join("node")).map_err(failed)?;

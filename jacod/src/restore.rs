@@ -9,7 +9,9 @@ use jaco_controlplane::{
     DataDirLock, LifeEvent, LockError, NewLife, Reader, Replaced, Sealing, Staging, begin_life, open_with_recovery_key,
     read_backup, read_state, sign_node, write_state,
 };
-use jaco_identity::{Certificate, CertificateRequest, Keyring, JoinRecord, NodeDirectory, PrivateKey, RecoveryKey, RequestNames};
+use jaco_identity::{
+    Certificate, CertificateRequest, JoinRecord, Keyring, NodeDirectory, PrivateKey, RecoveryKey, RequestNames,
+};
 use jaco_state::{Clock, StateMachine, SystemClock};
 use jaco_types::{ErrorCode, Hostname, Node, NodeId, UserError};
 use serde::Serialize;
@@ -145,7 +147,12 @@ impl Plan<'_> {
             .map_err(|error| internal("the state of the new life", error))
     }
 
-    fn install(&self, certificate: &Certificate, authority: &Certificate, machine: &StateMachine) -> Result<(), UserError> {
+    fn install(
+        &self,
+        certificate: &Certificate,
+        authority: &Certificate,
+        machine: &StateMachine,
+    ) -> Result<(), UserError> {
         let failed = |error| internal("the node's certificate cannot be kept", error);
         self.directory.install(certificate, authority).map_err(failed)?;
         let view = machine.view();

@@ -176,13 +176,11 @@ fn revoked(what: &str, identity: &OperatorName) -> UserError {
     UserError::new(ErrorCode::TokenRevoked, format!("this {what} of {identity} was revoked")).with("identity", identity)
 }
 
-/// A node that the authority signed and that is in no record has joined, and this node has not heard of it yet.
-pub(crate) fn judge_node(
-    view: &View,
-    node: NodeId,
-    public_key: &str,
-    incarnation: u64,
-) -> Result<Caller, UserError> {
+/// Whether the holder of a node's certificate is a member now. A node that the authority signed and that is in no record has joined, and
+/// this node has not heard of it yet; nor has a node that has only just joined itself, and whose view knows no cluster yet.
+///
+/// Errors: `node_removed`, `cluster_incarnation_mismatch`.
+pub(crate) fn judge_node(view: &View, node: NodeId, public_key: &str, incarnation: u64) -> Result<Caller, UserError> {
     let known = Caller::Node(node);
     let Some(cluster) = view.cluster() else { return Ok(known) };
     if incarnation != cluster.incarnation {
@@ -227,13 +225,12 @@ pub(crate) fn permit(rule: Rule, caller: &Caller) -> Result<(), UserError> {
 fn permit_role(needed: Role, caller: &Caller) -> Result<(), UserError> {
     match caller {
         Caller::Known(identity) if identity.role.allows(needed) => Ok(()),
-        Caller::Known(identity) => Err(denied(&format!(
-            "{} has the role {}, and this needs the role {needed}",
-            identity.name, identity.role
-        ))
-        .with("identity", &identity.name)
-        .with("role", identity.role)
-        .with("needed", needed)),
+        Caller::Known(identity) => {
+            Err(denied(&format!("{} has the role {}, and this needs the role {needed}", identity.name, identity.role))
+                .with("identity", &identity.name)
+                .with("role", identity.role)
+                .with("needed", needed))
+        }
         Caller::Node(_) => Err(denied("a node's certificate is no operator's: this needs a token")),
         Caller::Stranger => Err(UserError::new(
             ErrorCode::TokenInvalid,

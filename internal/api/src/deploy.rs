@@ -60,8 +60,12 @@ impl Deploy for Api {
         let request = request.into_inner();
         self.view()?;
         let id = request_id(request.request_id)?;
-        let index =
-            self.parts().deployments.delete(&request.deployment, &actor, id).await.map_err(|error| to_status(&error))?;
+        let index = self
+            .parts()
+            .deployments
+            .delete(&request.deployment, &actor, id)
+            .await
+            .map_err(|error| to_status(&error))?;
         Ok(Response::new(v1::DeleteResponse { deployment: request.deployment, index }))
     }
 
@@ -82,8 +86,8 @@ impl Deploy for Api {
         &self,
         request: Request<v1::GetDeploymentRequest>,
     ) -> Result<Response<v1::GetDeploymentResponse>, Status> {
-        identity(&request)?;
-        self.read_deployment(&request.into_inner()).map(Response::new)
+        let caller = operator(&request)?;
+        self.read_deployment(&request.into_inner(), &caller).map(Response::new)
     }
 
     async fn get_replicas(

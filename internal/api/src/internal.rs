@@ -13,7 +13,7 @@ use jaco_identity::{Acceptor, PeerIdentity};
 use jaco_proto::v1::internal_server::{Internal, InternalServer};
 use jaco_proto::{MAX_MESSAGE_BYTES, to_status, v1};
 use jaco_state::{BoxFuture, Store, View};
-use jaco_types::{ErrorCode, Node, NodeId, Tombstone, UserError};
+use jaco_types::{ErrorCode, NodeId, UserError};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::access::judge_node;
 use crate::serve::ServeError;
 use crate::tls_listener::{PortLimits, TlsPeer, accept};
 
@@ -103,26 +104,8 @@ pub(crate) fn judge(view: &View, identity: Option<&PeerIdentity>) -> Result<Memb
         return Err(UserError::new(ErrorCode::PermissionDenied, "this port serves members of the cluster only"));
     };
     let caller = MemberCaller { node: *node_id, public_key: public_key.to_string() };
-    let Some(cluster) = view.cluster() else { return Ok(caller) };
-    if *incarnation != cluster.incarnation {
-        return Err(UserError::new(
-            ErrorCode::ClusterIncarnationMismatch,
-            "this certificate belongs to an older life of the cluster: the node has to join anew",
-        ));
-    }
-    let key = node_id.to_string();
-    let removed = || {
-        UserError::new(ErrorCode::NodeRemoved, "this node is no member of the cluster any more").with("node_id", &key)
-    };
-    if view.get::<Tombstone>(&key).is_some() {
-        return Err(removed());
-    }
-    match view.get::<Node>(&key) {
-        Some(node) if node.public_keys.contains(&caller.public_key) => Ok(caller),
-        Some(_) => Err(removed()),
-        // Signed by the authority, and neither a member nor one that was: it joined, and this node has not heard of it yet.
-        None => Ok(caller),
-    }
+    judge_node(view, caller.node, &caller.public_key, *incarnation)?;
+    Ok(caller)
 }
 
 #[tonic::async_trait]

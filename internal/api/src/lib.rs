@@ -22,6 +22,7 @@ mod membership;
 mod node;
 mod prompt;
 mod read;
+mod redact;
 mod render;
 mod renewal;
 mod serve;

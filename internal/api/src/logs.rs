@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use jaco_proto::{to_status, v1};
 use jaco_state::{Event, SystemClock, View, WatchFrom, Watcher};
-use jaco_types::{DeploymentName, ErrorCode, Node, NodeId, ReplicaId, ReplicaObserved, ReplicaState, ServiceName, UserError};
+use jaco_types::{
+    DeploymentName, ErrorCode, Node, NodeId, ReplicaId, ReplicaObserved, ReplicaState, ServiceName, UserError,
+};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tonic::Status;

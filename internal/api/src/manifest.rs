@@ -73,8 +73,10 @@ const ALLOW_PRIVILEGED: &str = "jaco.io/allow-privileged";
 ///
 /// Errors: `validation_failed` for a service without the label, `privilege_denied`.
 pub(crate) fn check_privileges(spec: &DeploymentSpec, caller: &Identity) -> Result<(), UserError> {
-    let privileged =
-        spec.services.iter().filter(|(_, service)| service.container.privileged || !service.container.security_opt.is_empty());
+    let privileged = spec
+        .services
+        .iter()
+        .filter(|(_, service)| service.container.privileged || !service.container.security_opt.is_empty());
     for (name, service) in privileged {
         if service.container.labels.get(ALLOW_PRIVILEGED).map(String::as_str) != Some("true") {
             return Err(UserError::new(

@@ -7,7 +7,8 @@ use jaco_identity::{Certificate, CertificateRequest, JoinSecret, SealPublicKey};
 use jaco_proto::v1;
 use jaco_state::{RequestId, View};
 use jaco_types::{
-    ErrorCode, Hostname, InvalidName, JoinToken, Node, NodeId, NodeOperation, NodeOperationKind, ReplicaDesired, UserError,
+    ErrorCode, Hostname, InvalidName, JoinToken, Node, NodeId, NodeOperation, NodeOperationKind, ReplicaDesired,
+    UserError,
 };
 
 use crate::Api;

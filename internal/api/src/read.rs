@@ -7,8 +7,9 @@ use jaco_state::View;
 use jaco_types::{Deployment, DeploymentRevision, Domain, ErrorCode, ReplicaId, Route, UserError};
 use tonic::Status;
 
-use crate::Api;
+use crate::caller::Identity;
 use crate::render::{self, ReplicaFilter};
+use crate::{Api, redact};
 
 /// The deployment of that name, or `deployment_not_found`.
 pub(crate) fn find_deployment<'a>(view: &'a View, name: &str) -> Result<&'a Deployment, Status> {
@@ -112,6 +113,7 @@ impl Api {
     pub(crate) fn read_deployment(
         &self,
         request: &v1::GetDeploymentRequest,
+        caller: &Identity,
     ) -> Result<v1::GetDeploymentResponse, Status> {
         let view = self.view()?;
         let deployment = find_deployment(&view, &request.name)?;
@@ -133,7 +135,11 @@ impl Api {
             acme_email: revision.spec.acme_email.clone(),
             services: render::services(revision),
             jaco_yaml: revision.jaco_yaml.clone(),
-            compose_yaml: revision.compose_yaml.clone(),
+            compose_yaml: if caller.local {
+                revision.compose_yaml.clone()
+            } else {
+                redact::compose(&revision.compose_yaml)
+            },
         })
     }
 

@@ -59,7 +59,7 @@ pub enum ServeError {
 pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToken) -> Result<(), ServeError> {
     let (connections, incoming) = mpsc::channel(WAITING);
     let accept = accept(listener, api.parts().limits.sessions, connections, stop.clone());
-    serve(api, ReceiverStream::new(incoming), accept, stop).await
+    Box::pin(serve(api, ReceiverStream::new(incoming), accept, stop)).await
 }
 
 /// Serves the API over TLS on a port until `stop`, as [`serve_unix`] does on the socket. A client certificate is optional; who may call
@@ -78,10 +78,10 @@ pub async fn serve_tls(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (connections, incoming) = mpsc::channel(WAITING);
-    let incoming =
-        ReceiverStream::new(incoming).map(|session: io::Result<_>| session.map(|session| Prompt::new(session, FIRST_WORD)));
+    let incoming = ReceiverStream::new(incoming)
+        .map(|session: io::Result<_>| session.map(|session| Prompt::new(session, FIRST_WORD)));
     let accept = tls_listener::accept(listener, acceptor, limits, connections, stop.clone());
-    serve(api, incoming, async { accept.await.map_err(ServeError::Accept) }, stop).await
+    Box::pin(serve(api, incoming, async { accept.await.map_err(ServeError::Accept) }, stop)).await
 }
 
 async fn serve<I>(

@@ -45,9 +45,9 @@ impl Consensus for Fixed {
         _: &'a str,
     ) -> BoxFuture<'a, Result<v1::InitResponse, UserError>> {
         let cluster_name = if request.name.is_empty() { "id".to_owned() } else { request.name };
-        Box::pin(async move {
-            Ok(v1::InitResponse { cluster_id: "id".to_owned(), cluster_name, ..Default::default() })
-        })
+        Box::pin(
+            async move { Ok(v1::InitResponse { cluster_id: "id".to_owned(), cluster_name, ..Default::default() }) },
+        )
     }
 
     fn join(&self, _: v1::NodeJoinRequest) -> BoxFuture<'_, Result<v1::NodeJoinResponse, UserError>> {
@@ -249,7 +249,8 @@ async fn before_init_only_init_and_status_answer() {
     assert_eq!(code(deploy.history(v1::HistoryRequest::default()).await), uninitialized);
     assert!(deploy.logs(v1::LogsRequest::default()).await.is_err());
     assert!(server.watch().subscribe(v1::SubscribeRequest::default()).await.is_err());
-    let answer = cluster.init(v1::InitRequest { name: "prod".into(), ..Default::default() }).await.unwrap().into_inner();
+    let answer =
+        cluster.init(v1::InitRequest { name: "prod".into(), ..Default::default() }).await.unwrap().into_inner();
     assert_eq!(answer.cluster_name, "prod");
     server.end().await;
 }

@@ -82,10 +82,7 @@ fn wire(token: &Token) -> v1::OperatorToken {
 
 #[tonic::async_trait]
 impl Tokens for Api {
-    async fn issue(
-        &self,
-        request: Request<v1::IssueTokenRequest>,
-    ) -> Result<Response<v1::IssueTokenResponse>, Status> {
+    async fn issue(&self, request: Request<v1::IssueTokenRequest>) -> Result<Response<v1::IssueTokenResponse>, Status> {
         let actor = identity(&request)?;
         self.view()?;
         Api::issue(self, request.into_inner(), &actor).await.map(Response::new)

@@ -11,7 +11,7 @@ use jaco_types::{Entity, ErrorCode, Kind, UserError};
 use tonic::{Request, Response, Status};
 
 use crate::Api;
-use crate::caller::identity;
+use crate::caller::operator;
 
 /// Entities in one message of a resync; a message stays far below the size limit.
 const RESYNC_CHUNK: usize = 256;
@@ -24,10 +24,10 @@ impl Watch for Api {
         &self,
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        identity(&request)?;
+        let caller = operator(&request)?;
         let request = request.into_inner();
         self.view()?;
-        let filter = Filter::new(&request).map_err(|error| to_status(&error))?;
+        let filter = Filter::new(&request, caller.local).map_err(|error| to_status(&error))?;
         let from = match request.since {
             Some(cursor) => WatchFrom::After(Cursor { incarnation: cursor.incarnation, index: cursor.index }),
             None => WatchFrom::Now,
@@ -41,10 +41,12 @@ impl Watch for Api {
 struct Filter {
     kinds: BTreeSet<u32>,
     deployment: Option<String>,
+    /// By the control socket.
+    local: bool,
 }
 
 impl Filter {
-    fn new(request: &v1::SubscribeRequest) -> Result<Self, UserError> {
+    fn new(request: &v1::SubscribeRequest, local: bool) -> Result<Self, UserError> {
         let mut kinds = BTreeSet::new();
         for name in &request.kinds {
             let kind = Kind::ALL.iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
@@ -54,11 +56,12 @@ impl Filter {
             kinds.insert(*kind as u32);
         }
         let deployment = (!request.deployment.is_empty()).then(|| request.deployment.clone());
-        Ok(Filter { kinds, deployment })
+        Ok(Filter { kinds, deployment, local })
     }
 
     fn accepts(&self, kind: u32, record: &Record) -> bool {
         is_shown(kind)
+            && (self.local || !holds_manifests(kind))
             && (self.kinds.is_empty() || self.kinds.contains(&kind))
             && self.deployment.as_ref().is_none_or(|wanted| {
                 record.entity.as_ref().and_then(deployment_of).is_some_and(|name| name == wanted.as_str())
@@ -91,6 +94,12 @@ fn deployment_of(entity: &Entity) -> Option<&str> {
         | Entity::NodeOperation(_)
         | Entity::ExclusiveSlot(_) => None,
     }
+}
+
+/// Whether records of this kind hold whole manifests, secrets in them included: only for callers on the node itself. Others read them with
+/// `GetDeployment`, which hides what may be secret.
+fn holds_manifests(kind: u32) -> bool {
+    kind == Kind::DeploymentRevision as u32
 }
 
 /// Whether clients may see records of this kind at all: keys and hashes, sealed or not, leave the daemon in backups only. A kind that a

@@ -47,7 +47,9 @@ impl Client {
             let error = jaco_proto::from_status(&status);
             let wait = pause(attempt);
             if !is_worth_repeating(repeat, error.code) || Instant::now() + wait > patience {
-                return Err(self.final_error(repeat, error));
+                // What the daemon says is out of reach is not the connection to it.
+                let is_told = !status.details().is_empty();
+                return Err(if is_told { error } else { self.final_error(repeat, error) });
             }
             tracing::debug!(code = %error.code, attempt, "not answered, trying again");
             last = Some(error);

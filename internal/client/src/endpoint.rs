@@ -120,7 +120,9 @@ fn check_server(server: &str) -> Result<String, UserError> {
     if host.is_empty() || bare_v6 || port.parse::<u16>().is_err() {
         return Err(UserError::new(
             ErrorCode::Usage,
-            format!("the server {server:?} is not host:port (the port of the API is 7000 by default; IPv6 is [address]:port)"),
+            format!(
+                "the server {server:?} is not host:port (the port of the API is 7000 by default; IPv6 is [address]:port)"
+            ),
         ));
     }
     Ok(server.to_owned())

@@ -159,16 +159,13 @@ async fn trust(trust: &RemoteTrust) -> Result<(Trust, Option<Certificate>), User
 }
 
 /// A client certificate with its key.
-async fn credential(
-    certificate: &Path,
-    key: &Path,
-    authority: Option<&Certificate>,
-) -> Result<Credential, UserError> {
+async fn credential(certificate: &Path, key: &Path, authority: Option<&Certificate>) -> Result<Credential, UserError> {
     let unusable = |path: &Path, reason: String| {
         UserError::new(ErrorCode::Usage, format!("the client certificate cannot be used: {}: {reason}", path.display()))
             .with("path", path.display())
     };
-    let text = tokio::fs::read_to_string(certificate).await.map_err(|error| unusable(certificate, error.to_string()))?;
+    let text =
+        tokio::fs::read_to_string(certificate).await.map_err(|error| unusable(certificate, error.to_string()))?;
     let own = Certificate::from_pem(&text).map_err(|error| unusable(certificate, error.to_string()))?;
     let text = tokio::fs::read_to_string(key).await.map_err(|error| unusable(key, error.to_string()))?;
     let private = PrivateKey::from_pem(&text).map_err(|error| unusable(key, error.to_string()))?;

@@ -20,9 +20,8 @@ macro_rules! calls {
                 $(#[$doc])*
                 $vis async fn $name(&self, request: $request, deadline: Deadline) -> Result<$response, UserError> {
                     self.call(Repeat::$repeat, request, deadline, |channel, request| async move {
-                        let mut stub = $service::new(channel)
-                            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+                        // What is too large to send is for the daemon to say: its answer has a code.
+                        let mut stub = $service::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
                         stub.$method(request).await
                     })
                     .await

@@ -45,7 +45,8 @@ impl CertificateOrder {
     /// # Errors
     /// `internal`: the key or the request could not be made.
     pub fn new() -> Result<CertificateOrder, UserError> {
-        let failed = |error: jaco_identity::KeyError| UserError::internal("no client certificate can be asked for", error);
+        let failed =
+            |error: jaco_identity::KeyError| UserError::internal("no client certificate can be asked for", error);
         let key = PrivateKey::generate().map_err(failed)?;
         let request = CertificateRequest::new(&key, &RequestNames::default()).map_err(failed)?;
         Ok(CertificateOrder { key, request })

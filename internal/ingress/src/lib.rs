@@ -48,7 +48,7 @@ pub use conditions::{PORTS_DETAIL, port_details};
 pub use listen::HttpListener;
 pub use options::{Limits, Options};
 pub use ports::{PortKeeper, PortSocket};
-pub use render::{H2C_LABEL, render};
+pub use render::{H2C_LABEL, Reach, render};
 pub use router::{Found, Router};
 pub use service::{Drained, Ingress, RouteReport, StartError};
 pub use stats::{DURATION_BUCKETS_MICROS, Stats};

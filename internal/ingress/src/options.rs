@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::listen::HttpListener;
 use crate::ports::{NoKeeper, PortKeeper, PortSocket};
+use crate::render::Reach;
 
 /// How to start an [`Ingress`](crate::Ingress).
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Options {
     pub http: Vec<HttpListener>,
     /// Threads that serve HTTP; 0 counts as 1.
     pub workers: usize,
+    /// Whose containers are upstreams.
+    pub reach: Reach,
     /// Where the last known table is kept, `<data_dir>/ingress/cache/routes.json`; `None` keeps none.
     pub cache_file: Option<PathBuf>,
     /// Address that published ports listen on.
@@ -34,6 +37,7 @@ impl Options {
         Options {
             http,
             workers: 2,
+            reach: Reach::Cluster,
             cache_file: None,
             port_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             ports: Vec::new(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use jaco_state::View;
 use jaco_types::{
-    Deployment, DeploymentName, DeploymentRevision, Endpoint as NetworkEndpoint, PortRoute, ReplicaDesired,
+    Deployment, DeploymentName, DeploymentRevision, Endpoint as NetworkEndpoint, NodeId, PortRoute, ReplicaDesired,
     ReplicaObserved, ReplicaState, Route, ServiceName,
 };
 
@@ -25,13 +25,31 @@ struct Candidate<'a> {
     endpoints: &'a [NetworkEndpoint],
 }
 
-/// The table that a view asks for.
+/// Which nodes' containers can be reached from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of every node.
+    Cluster,
+    /// Those of this node only: as long as there is no mesh, the addresses of others lead nowhere.
+    Node(NodeId),
+}
+
+impl Reach {
+    fn includes(self, node: NodeId) -> bool {
+        match self {
+            Reach::Cluster => true,
+            Reach::Node(own) => own == node,
+        }
+    }
+}
+
+/// The table that a view asks for, with the upstreams within reach.
 ///
 /// Upstreams of a service are its replicas that run in their current generation. While a replacement is not running yet, the container
 /// it replaces stays in: the one reported as outgoing, or, until the node has noticed the new generation at all, the one it still
 /// reports as running. Without that a change would leave a gap between the scheduler's write and the node's answer.
-pub fn render(view: &View) -> Table {
-    let candidates = candidates(view);
+pub fn render(view: &View, reach: Reach) -> Table {
+    let candidates = candidates(view, reach);
     let mut table = Table::default();
     let mut positions = BTreeMap::new();
     let mut backend = |table: &mut Table, key: ServiceKey<'_>, port: u16| -> usize {
@@ -62,11 +80,11 @@ pub fn render(view: &View) -> Table {
     table
 }
 
-fn candidates(view: &View) -> BTreeMap<ServiceKey<'_>, Vec<Candidate<'_>>> {
+fn candidates(view: &View, reach: Reach) -> BTreeMap<ServiceKey<'_>, Vec<Candidate<'_>>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for desired in view.list::<ReplicaDesired>() {
         let Some(observed) = view.get::<ReplicaObserved>(desired.id.as_str()) else { continue };
-        if let Some(candidate) = candidate(desired, observed) {
+        if let Some(candidate) = candidate(desired, observed).filter(|_| reach.includes(observed.node)) {
             found.entry((&desired.deployment, &desired.service)).or_default().push(candidate);
         }
     }

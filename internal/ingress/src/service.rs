@@ -21,7 +21,7 @@ use crate::cache;
 use crate::listen;
 use crate::options::Options;
 use crate::ports;
-use crate::render::render;
+use crate::render::{Reach, render};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::table::Table;
@@ -69,6 +69,7 @@ pub struct RouteReport {
 /// A running ingress. Dropping it ends its threads at once; [`Ingress::stop`] lets them finish.
 pub struct Ingress {
     shared: Arc<Shared>,
+    reach: Reach,
     cache_file: Option<PathBuf>,
     sockets: Mutex<Vec<TcpListener>>,
     threads: Mutex<Vec<Serving>>,
@@ -96,6 +97,7 @@ impl Ingress {
         let shared = Arc::new(Shared::new(options.limits, workers));
         let ingress = Ingress {
             shared: Arc::clone(&shared),
+            reach: options.reach,
             cache_file: options.cache_file,
             sockets: Mutex::new(sockets),
             threads: Mutex::default(),
@@ -223,7 +225,7 @@ impl Ingress {
     }
 
     async fn take_view(&self, view: &View) -> RouteReport {
-        let table = render(view);
+        let table = render(view, self.reach);
         let mut report = RouteReport {
             index: view.index(),
             routes: table.routes.len(),

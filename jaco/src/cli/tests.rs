@@ -85,6 +85,19 @@ fn every_command_of_the_contract_parses() {
         "jaco node status",
         "jaco node status n1",
         "jaco node log-level debug",
+        "jaco node issue-join-token --show-ca --ttl 1h",
+        "jaco node join --peer h:7000 --token t --no-systemd-enable --socket /s",
+        "jaco node list",
+        "jaco node drain n1 --no-wait",
+        "jaco node uncordon n1",
+        "jaco node remove n1 --force --no-wait",
+        "jaco token issue --name ci --role viewer --allow-privileged --certificate dir",
+        "jaco token revoke ci",
+        "jaco token list",
+        "jaco context list",
+        "jaco context use prod",
+        "jaco context import prod.yaml",
+        "jaco cluster init --context-file prod.yaml",
         "jaco doctor",
     ];
     for line in lines {
@@ -106,6 +119,10 @@ fn wrong_command_lines_are_one_line_usage_errors() {
     assert!(refused("jaco completions tcsh").contains("tcsh"));
     assert!(refused("jaco node log-level loud").contains("loud"));
     assert!(refused("jaco validate").contains("--jaco"));
+    assert!(refused("jaco token issue").contains("--name"));
+    assert!(refused("jaco token issue --name a --role root").contains("root"));
+    assert!(refused("jaco node join").contains("--peer"));
+    assert!(refused("jaco status --server a:1 --context b").contains("--context"));
     assert!(refused("jaco").contains("command"));
 }
 

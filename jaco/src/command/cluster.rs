@@ -21,6 +21,10 @@ pub enum Command {
     Init(InitArguments),
     /// Leader, log and members.
     Status,
+    /// Make this node the only member of its cluster, whose majority is lost for good; jacod is stopped meanwhile.
+    Recover(super::recover::Arguments),
+    /// Seal everything with a new data key.
+    RotateKey,
 }
 
 /// Flags of `cluster init`.
@@ -41,6 +45,8 @@ pub async fn run(command: &Command, session: &Session<'_>) -> Result<(), Failure
     match command {
         Command::Init(arguments) => init(arguments, session).await,
         Command::Status => status(session).await,
+        Command::Recover(arguments) => super::recover::run(arguments, session).await,
+        Command::RotateKey => super::rotate_key::run(session).await,
     }
 }
 

@@ -328,13 +328,25 @@ fn history() {
 
 #[test]
 fn cluster_init_and_status() {
-    let init = init::Initialized::new(
-        v1::InitResponse { cluster_id: "id".into(), cluster_name: "prod".into() },
-        false,
-        "no systemctl".into(),
+    let init = init::Initialized {
+        cluster_id: "id".into(),
+        cluster_name: "prod".into(),
+        operator_token: "t0".into(),
+        recovery_key: "r0".into(),
+        ca_fingerprint: "f0".into(),
+        systemd_enabled: false,
+        context_file: None,
+        unit: "no systemctl".into(),
+    };
+    let text = init.table();
+    assert!(text.starts_with("cluster_id: id\noperator_token: t0\nrecovery_key: r0\n"), "{text}");
+    assert!(text.contains("\nSave the operator token and the recovery key now") && text.ends_with("\nno systemctl\n"));
+    assert_eq!(init.quiet(), "id\nt0\nr0\n");
+    assert_eq!(
+        object(&init),
+        json!({"cluster_id": "id", "cluster_name": "prod", "operator_token": "t0", "recovery_key": "r0",
+            "ca_fingerprint": "f0", "systemd_enabled": false})
     );
-    assert_eq!(init.table(), "cluster_id: id\ncluster_name: prod\nno systemctl\n");
-    assert_eq!(object(&init), json!({"cluster_id": "id", "cluster_name": "prod", "systemd_enabled": false}));
     let fresh = cluster::Cluster::try_from(v1::ClusterStatusResponse::default()).unwrap();
     assert!(fresh.table().starts_with("Status:    uninitialized\n") && fresh.table().contains("jaco cluster init"));
     assert_eq!(object(&fresh), json!({"initialized": false, "raft_index": 0, "quorum": false, "nodes": []}));

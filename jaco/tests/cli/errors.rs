@@ -48,22 +48,6 @@ fn usage_errors() {
 }
 
 #[test]
-fn remote_access_is_refused_by_name() {
-    let cases = [
-        (&["--server", "h:7000", "status"][..], None, "--server"),
-        (&["status", "--context", "c"], None, "--context"),
-        (&["status", "--token", "t"], None, "--token"),
-        (&["status"], Some(("JACO_SERVER", "h:7000")), "JACO_SERVER"),
-        (&["status"], Some(("JACO_CONTEXT", "c")), "JACO_CONTEXT"),
-    ];
-    for (arguments, variable, word) in cases {
-        let end = run(jaco(arguments).envs(variable));
-        assert_eq!(end.code, 3, "{end:?}");
-        assert!(end.stderr.starts_with("Error: not_supported_yet: ") && end.stderr.contains(word), "{end:?}");
-    }
-}
-
-#[test]
 fn the_daemons_errors_keep_code_details_and_exit_class() {
     let fake = Fake::start();
     let end = run(&mut jaco_at(&fake.socket(), &["history", "shop"]));

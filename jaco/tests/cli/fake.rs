@@ -10,6 +10,7 @@ use jaco_proto::v1::audit_server::{Audit, AuditServer};
 use jaco_proto::v1::cluster_server::{Cluster, ClusterServer};
 use jaco_proto::v1::deploy_server::{Deploy, DeployServer};
 use jaco_proto::v1::node_server::{Node, NodeServer};
+use jaco_proto::v1::tokens_server::{Tokens, TokensServer};
 use jaco_proto::v1::watch_server::{Watch, WatchServer};
 use jaco_proto::v1::*;
 use jaco_types::{ErrorCode, UserError};
@@ -17,7 +18,10 @@ use tokio::sync::{broadcast, oneshot};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
 use tonic::transport::Server;
+use tonic::transport::server::Router;
 use tonic::{Request, Response, Status};
+
+use crate::tls;
 
 type Stream<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
 
@@ -43,6 +47,24 @@ pub struct Script {
     pub audit: Mutex<Vec<AuditEvent>>,
     /// What was asked for by `audit`.
     pub audit_requests: Mutex<Vec<AuditQueryRequest>>,
+    /// What `backup` answers.
+    pub backup: Mutex<Vec<BackupResponse>>,
+    /// What `cluster init` was asked for.
+    pub init: Mutex<Option<InitRequest>>,
+    /// Questions for the status that are answered with "no cluster" before the cluster is there.
+    pub beginning: Mutex<usize>,
+    /// What `node join` was asked for.
+    pub joined: Mutex<Option<NodeJoinRequest>>,
+    /// What `node issue-join-token` was asked for.
+    pub join_token: Mutex<Option<IssueJoinTokenRequest>>,
+    /// What `token issue` was asked for.
+    pub issued: Mutex<Option<IssueTokenRequest>>,
+    /// What `node remove` was asked for.
+    pub removed: Mutex<Option<NodeRemoveRequest>>,
+    /// What `node progress` says, one after the other; the last one stays.
+    pub progress: Mutex<VecDeque<NodeProgressResponse>>,
+    /// The `authorization` of each call that came over TLS.
+    pub authorizations: Mutex<Vec<Option<String>>>,
     /// Never answers `cluster status`.
     pub hangs: Mutex<bool>,
     events: Mutex<Option<broadcast::Sender<()>>>,
@@ -64,6 +86,11 @@ impl Script {
     /// How many watches were begun.
     pub fn watchers(&self) -> usize {
         *self.watchers.lock().unwrap()
+    }
+
+    fn note_authorization<T>(&self, request: &Request<T>) {
+        let value = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        self.authorizations.lock().unwrap().push(value);
     }
 
     fn arrived(&self, id: Option<RequestId>) -> Result<(), Status> {
@@ -98,6 +125,15 @@ impl Fake {
             log_requests: Mutex::default(),
             audit: Mutex::default(),
             audit_requests: Mutex::default(),
+            backup: Mutex::default(),
+            init: Mutex::default(),
+            beginning: Mutex::default(),
+            joined: Mutex::default(),
+            join_token: Mutex::default(),
+            issued: Mutex::default(),
+            removed: Mutex::default(),
+            progress: Mutex::default(),
+            authorizations: Mutex::default(),
             hangs: Mutex::default(),
             events: Mutex::new(Some(broadcast::channel(16).0)),
             watchers: Mutex::default(),
@@ -134,13 +170,7 @@ fn serve(script: Arc<Script>, path: PathBuf) -> (oneshot::Sender<()>, JoinHandle
         runtime.block_on(async {
             let listener = tokio::net::UnixListener::bind(path).unwrap();
             ready.send(()).unwrap();
-            let serving = Server::builder()
-                .add_service(AuditServer::new(service.clone()))
-                .add_service(ClusterServer::new(service.clone()))
-                .add_service(DeployServer::new(service.clone()))
-                .add_service(NodeServer::new(service.clone()))
-                .add_service(WatchServer::new(service))
-                .serve_with_incoming(UnixListenerStream::new(listener));
+            let serving = router(&service).serve_with_incoming(UnixListenerStream::new(listener));
             tokio::select! {
                 result = serving => result.unwrap(),
                 _ = stopped => {}
@@ -149,6 +179,63 @@ fn serve(script: Arc<Script>, path: PathBuf) -> (oneshot::Sender<()>, JoinHandle
     });
     is_ready.recv().unwrap();
     (stop, thread)
+}
+
+fn router(service: &Service) -> Router {
+    Server::builder()
+        .add_service(AuditServer::new(service.clone()))
+        .add_service(ClusterServer::new(service.clone()))
+        .add_service(DeployServer::new(service.clone()))
+        .add_service(NodeServer::new(service.clone()))
+        .add_service(TokensServer::new(service.clone()))
+        .add_service(WatchServer::new(service.clone()))
+}
+
+/// The same daemon's port for remote clients, as long as this lives.
+pub struct Remote {
+    pub address: std::net::SocketAddr,
+    /// PEM of the authority's certificate.
+    pub authority: String,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Remote {
+    /// Serves a fake's answers over TLS.
+    pub fn start(fake: &Fake) -> Remote {
+        let (authority, acceptor) = tls::acceptor();
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let service = Service(fake.script.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                ready.send(listener.local_addr().unwrap()).unwrap();
+                let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener)
+                    .then(move |stream| tls::accept(acceptor.clone(), stream));
+                tokio::select! {
+                    result = router(&service).serve_with_incoming(incoming) => result.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        let address = is_ready.recv().unwrap();
+        let fingerprint = authority.fingerprint().to_string();
+        let authority = authority.to_pem();
+        Remote { address, authority, fingerprint, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
+            stop.send(()).ok();
+            thread.join().ok();
+        }
+    }
 }
 
 impl Drop for Fake {
@@ -203,6 +290,22 @@ pub fn state(status: DeploymentStatus, replica: ReplicaState) -> StatusResponse 
     }
 }
 
+/// The fingerprint of the authority.
+pub const FINGERPRINT: &str = "abababababababababababababababababababababababababababababababab";
+
+/// The only node.
+pub fn member() -> Member {
+    Member {
+        hostname: "n1".into(),
+        address: "10.0.0.1".into(),
+        grpc_address: "10.0.0.1:7000".into(),
+        status: NodeState::Joining.into(),
+        suffrage: Suffrage::Voter.into(),
+        version: "0.0.1".into(),
+        ..Member::default()
+    }
+}
+
 /// A log line.
 pub fn line(text: &str) -> LogsResponse {
     let line = LogLine {
@@ -230,16 +333,155 @@ fn not_here<T>() -> Result<Response<T>, Status> {
 #[tonic::async_trait]
 impl Cluster for Service {
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
-        let name = request.into_inner().name;
-        Ok(Response::new(InitResponse { cluster_id: "c0ffee".into(), cluster_name: name }))
+        let request = request.into_inner();
+        let signed = !request.operator_certificate_request.is_empty();
+        let answer = InitResponse {
+            cluster_id: "c0ffee".into(),
+            cluster_name: request.name.clone(),
+            ca_fingerprint: FINGERPRINT.into(),
+            ca_certificate: "THE CA\n".into(),
+            operator_certificate: if signed { "THE CERTIFICATE\n".into() } else { String::new() },
+            grpc_address: "10.0.0.1:7000".into(),
+        };
+        *self.0.init.lock().unwrap() = Some(request);
+        *self.0.beginning.lock().unwrap() = 2;
+        Ok(Response::new(answer))
     }
 
-    async fn status(&self, _: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatusResponse>, Status> {
+    async fn join(&self, _: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        not_here()
+    }
+
+    type BackupStream = Stream<BackupResponse>;
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let pieces = self.0.backup.lock().unwrap().clone();
+        Ok(Response::new(Box::pin(tokio_stream::iter(pieces.into_iter().map(Ok)))))
+    }
+
+    async fn rotate_key(&self, request: Request<RotateKeyRequest>) -> Result<Response<RotateKeyResponse>, Status> {
+        self.0.arrived(request.into_inner().request_id)?;
+        Ok(Response::new(RotateKeyResponse { epoch: 4 }))
+    }
+
+    async fn node_join(&self, request: Request<NodeJoinRequest>) -> Result<Response<NodeJoinResponse>, Status> {
+        *self.0.joined.lock().unwrap() = Some(request.into_inner());
+        *self.0.beginning.lock().unwrap() = 2;
+        Ok(Response::new(NodeJoinResponse { cluster_id: "c0ffee".into(), hostname: "n1".into() }))
+    }
+
+    async fn issue_join_token(
+        &self,
+        request: Request<IssueJoinTokenRequest>,
+    ) -> Result<Response<IssueJoinTokenResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id.clone())?;
+        *self.0.join_token.lock().unwrap() = Some(request);
+        let answer = IssueJoinTokenResponse {
+            expires_at_ms: 1_700_000_000_000,
+            peer_addrs: vec!["10.0.0.1:7000".into(), "10.0.0.2:7000".into()],
+            ca_fingerprint: FINGERPRINT.into(),
+            ca_certificate: "THE CA\n".into(),
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn node_list(&self, _: Request<NodeListRequest>) -> Result<Response<NodeListResponse>, Status> {
+        Ok(Response::new(NodeListResponse { nodes: vec![member()] }))
+    }
+
+    async fn node_drain(&self, request: Request<NodeDrainRequest>) -> Result<Response<NodeOperationResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id)?;
+        Ok(Response::new(NodeOperationResponse { hostname: request.hostname }))
+    }
+
+    async fn node_uncordon(
+        &self,
+        request: Request<NodeUncordonRequest>,
+    ) -> Result<Response<NodeOperationResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id)?;
+        Ok(Response::new(NodeOperationResponse { hostname: request.hostname }))
+    }
+
+    async fn node_remove(
+        &self,
+        request: Request<NodeRemoveRequest>,
+    ) -> Result<Response<NodeOperationResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id.clone())?;
+        *self.0.removed.lock().unwrap() = Some(request.clone());
+        Ok(Response::new(NodeOperationResponse { hostname: request.hostname }))
+    }
+
+    async fn node_progress(&self, _: Request<NodeProgressRequest>) -> Result<Response<NodeProgressResponse>, Status> {
+        let mut progress = self.0.progress.lock().unwrap();
+        let answer = if progress.len() > 1 { progress.pop_front() } else { progress.front().cloned() };
+        if !progress.is_empty() {
+            // Something changes while somebody looks.
+            self.0.events.lock().unwrap().as_ref().unwrap().send(()).ok();
+        }
+        Ok(Response::new(answer.unwrap()))
+    }
+
+    async fn status(&self, request: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatusResponse>, Status> {
+        self.0.note_authorization(&request);
         if *self.0.hangs.lock().unwrap() {
             std::future::pending::<()>().await;
         }
-        let answer = ClusterStatusResponse { initialized: true, raft_index: 41, quorum: true, ..Default::default() };
+        {
+            let mut beginning = self.0.beginning.lock().unwrap();
+            if *beginning > 0 {
+                *beginning -= 1;
+                return Ok(Response::new(ClusterStatusResponse::default()));
+            }
+        }
+        let answer = ClusterStatusResponse {
+            initialized: true,
+            raft_index: 41,
+            quorum: true,
+            nodes: vec![member()],
+            ..Default::default()
+        };
         Ok(Response::new(answer))
+    }
+}
+
+#[tonic::async_trait]
+impl Tokens for Service {
+    async fn issue(&self, request: Request<IssueTokenRequest>) -> Result<Response<IssueTokenResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id.clone())?;
+        let signed = !request.certificate_request.is_empty();
+        let answer = IssueTokenResponse {
+            identity: request.identity.clone(),
+            issued_at_ms: 1_700_000_000_000,
+            role: request.role,
+            certificate: if signed { "THE CERTIFICATE\n".into() } else { String::new() },
+            ca_certificate: "THE CA\n".into(),
+        };
+        *self.0.issued.lock().unwrap() = Some(request);
+        Ok(Response::new(answer))
+    }
+
+    async fn revoke(&self, request: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
+        let request = request.into_inner();
+        self.0.arrived(request.request_id)?;
+        let answer = RevokeTokenResponse { identity: request.identity, revoked_at_ms: 1_700_000_000_000 };
+        Ok(Response::new(answer))
+    }
+
+    async fn list(&self, _: Request<ListTokensRequest>) -> Result<Response<ListTokensResponse>, Status> {
+        let token = |identity: &str, role: Role, revoked_at_ms| OperatorToken {
+            identity: identity.into(),
+            role: role.into(),
+            issued_at_ms: 1_700_000_000_000,
+            revoked_at_ms,
+            allows_privileged: identity == "ops",
+        };
+        let tokens = vec![token("ci", Role::Deployer, Some(1_700_000_001_000)), token("ops", Role::Admin, None)];
+        Ok(Response::new(ListTokensResponse { tokens }))
     }
 }
 

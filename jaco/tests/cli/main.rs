@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly anywhere")]
 #![allow(unreachable_pub, missing_docs, reason = "a test has no outside")]
 
+mod backup;
 mod errors;
 mod fake;
 mod local;
+mod nodes;
+mod operators;
 mod reads;
 mod run;
 mod streams;
 mod terminal;
+mod tls;
 mod writes;

@@ -20,6 +20,11 @@ use crate::members::{OwnLogs, Renewals};
 use crate::renewal::Renewal;
 use crate::sessions::{NodeFacts, SessionNews, TableHost};
 
+/// Task that keeps the cluster's data key one that only members have.
+pub(super) const DATA_KEY: &str = "data-key";
+/// A node that was removed has no use for what is sealed later than this.
+const DATA_KEY_TICK: std::time::Duration = std::time::Duration::from_secs(5);
+
 impl Built {
     /// Starts every part but the API.
     pub(super) fn spawn(&self) {
@@ -32,6 +37,7 @@ impl Built {
         if let Some(network) = &self.network {
             self.spawn_members(network);
             self.spawn_renewal(network);
+            self.spawn_data_key(network);
             self.spawn_session(network);
             let store: Arc<dyn Store> = Arc::new(self.control_plane.clone());
             let raft = Arc::new(self.control_plane.clone());
@@ -195,6 +201,15 @@ impl Built {
         };
         self.supervisor.spawn_loop(LoopSpec::new(CERTIFICATE, CERTIFICATE_TICK), Wake::new(), move |_context| {
             renewal.clone().pass()
+        });
+    }
+
+    /// Replaces the cluster's data key when a removed node has a copy of it, as long as this node leads.
+    fn spawn_data_key(&self, network: &Network) {
+        let enrolment = network.enrolment.clone();
+        self.supervisor.spawn_loop(LoopSpec::new(DATA_KEY, DATA_KEY_TICK), Wake::new(), move |_context| {
+            let enrolment = enrolment.clone();
+            async move { enrolment.keep_key().await }
         });
     }
 

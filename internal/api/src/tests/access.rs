@@ -57,7 +57,8 @@ Watch/Subscribe         yes    yes    yes      yes   -    -        yes
 
 /// By call, by column: whether it is allowed.
 fn table() -> BTreeMap<String, BTreeMap<&'static str, bool>> {
-    let mut lines = TABLE.lines().filter(|line| !line.is_empty()).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut lines =
+        TABLE.lines().filter(|line| !line.is_empty()).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let columns = lines.next().unwrap();
     lines
         .map(|row| {
@@ -114,9 +115,7 @@ fn over_socket(path: &str) -> http::Request<()> {
 
 fn over_tls(path: &str, identity: PeerIdentity, bearer: Option<&OperatorToken>) -> http::Request<()> {
     let mut request = request(path);
-    request
-        .extensions_mut()
-        .insert(TlsPeer { identity: Arc::new(identity), address: IpAddr::V4(Ipv4Addr::LOCALHOST) });
+    request.extensions_mut().insert(TlsPeer { identity: Arc::new(identity), address: IpAddr::V4(Ipv4Addr::LOCALHOST) });
     if let Some(token) = bearer {
         let value = format!("Bearer {}", token.reveal().as_str());
         request.headers_mut().insert("authorization", value.parse().unwrap());

@@ -9,7 +9,8 @@ const READER: Reader<'static> = Reader { version: "1.2.3", feature_level: 1 };
 
 /// The archive, and what the last message said.
 async fn take(server: &Server) -> (Vec<u8>, v1::BackupDone) {
-    let mut stream = ClusterClient::new(server.channel.clone()).backup(v1::BackupRequest {}).await.unwrap().into_inner();
+    let mut stream =
+        ClusterClient::new(server.channel.clone()).backup(v1::BackupRequest {}).await.unwrap().into_inner();
     let mut archive = Vec::new();
     let mut done = None;
     while let Some(message) = stream.message().await.unwrap() {
@@ -28,8 +29,8 @@ async fn a_backup_is_the_state_at_one_index_and_leaves_an_event() {
     // More than a few pieces, and nothing that compresses.
     for group in 0..8u64 {
         server.write(|transaction| {
-            for number in 0..500u64 {
-                let noise = (group * 500 + number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            for number in 0..1000u64 {
+                let noise = (group * 1000 + number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let key = format!("{noise:016x}{:016x}", noise.wrapping_mul(noise | 1));
                 transaction.put(jaco_testkit::claim(ClaimKind::Port, &key, "shop"));
             }
@@ -37,7 +38,7 @@ async fn a_backup_is_the_state_at_one_index_and_leaves_an_event() {
     }
     let before = server.store.view();
     let (archive, done) = take(&server).await;
-    assert!(archive.len() > 100_000, "{}", archive.len());
+    assert!(archive.len() > 2 * 64 * 1024, "{}", archive.len());
     assert_eq!(done.bytes, archive.len() as u64);
     assert_eq!((done.snapshot_index, done.cluster_id.as_str()), (before.index(), jaco_testkit::CLUSTER_ID));
     let backup = read_backup(archive.as_slice(), READER).unwrap();
@@ -60,7 +61,8 @@ async fn a_backup_is_the_state_at_one_index_and_leaves_an_event() {
 async fn a_backup_that_cannot_be_recorded_has_no_last_message() {
     let server = Server::cluster().await;
     server.store.fail_next(jaco_state::ProposeError::QuorumLost);
-    let mut stream = ClusterClient::new(server.channel.clone()).backup(v1::BackupRequest {}).await.unwrap().into_inner();
+    let mut stream =
+        ClusterClient::new(server.channel.clone()).backup(v1::BackupRequest {}).await.unwrap().into_inner();
     let error = loop {
         match stream.message().await {
             Ok(Some(message)) => assert!(!matches!(message.part, Some(Part::Done(_)))),

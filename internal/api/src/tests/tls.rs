@@ -35,6 +35,31 @@ async fn a_token_opens_what_its_role_allows() {
 }
 
 #[tokio::test]
+async fn secrets_in_manifests_stay_on_the_node() {
+    let server = Secured::cluster().await;
+    let client = server.client(&server.operator("dan", Role::Admin)).await;
+    let compose = "services: {web: {image: a, environment: {LEVEL: info, DB_PASSWORD: hunter2}}}\n";
+    let apply = v1::ApplyRequest { jaco_yaml: JACO.into(), compose_yaml: compose.into(), ..Default::default() };
+    client.apply(apply, soon()).await.unwrap();
+    let request = v1::GetDeploymentRequest { name: "shop".into(), revision: None };
+    let text = client.get_deployment(request, soon()).await.unwrap().compose_yaml;
+    assert!(text.contains("info") && !text.contains("hunter2"), "{text}");
+    let mut watch = client.subscribe(v1::SubscribeRequest::default(), soon()).await.unwrap();
+    loop {
+        let event = watch.next().await.unwrap().unwrap().event;
+        let Some(v1::subscribe_response::Event::Resync(resync)) = event else { panic!("{event:?}") };
+        for change in &resync.entities {
+            let body = String::from_utf8_lossy(change.body.as_deref().unwrap()).into_owned();
+            assert!(!body.contains("hunter2"), "{body}");
+        }
+        if !resync.more {
+            break;
+        }
+    }
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_stranger_learns_whether_there_is_a_cluster_and_nothing_else() {
     let server = Secured::cluster().await;
     let stream = server.tls().await;
@@ -43,8 +68,7 @@ async fn a_stranger_learns_whether_there_is_a_cluster_and_nothing_else() {
         let stream = once.take();
         async move { stream.ok_or_else(|| std::io::Error::other("used")) }
     });
-    let channel =
-        tonic::transport::Endpoint::from_static("http://node").connect_with_connector(open).await.unwrap();
+    let channel = tonic::transport::Endpoint::from_static("http://node").connect_with_connector(open).await.unwrap();
     let mut cluster = ClusterClient::new(channel.clone());
     let answer = cluster.status(v1::ClusterStatusRequest {}).await.unwrap().into_inner();
     assert_eq!(answer, v1::ClusterStatusResponse { initialized: true, ..Default::default() });
@@ -104,11 +128,8 @@ async fn only_the_clusters_own_authority_is_trusted() {
     let with = |choice: RemoteChoice| RemoteChoice { token: Some(token.clone()), ..choice };
     let wrong = RemoteChoice { ca_cert: other.remote().ca_cert, ..server.remote() };
     assert_eq!(connect(with(wrong)).await.unwrap_err().code, ErrorCode::CaFingerprintMismatch);
-    let pinned = |fingerprint: String| RemoteChoice {
-        ca_cert: None,
-        ca_fingerprint: Some(fingerprint),
-        ..server.remote()
-    };
+    let pinned =
+        |fingerprint: String| RemoteChoice { ca_cert: None, ca_fingerprint: Some(fingerprint), ..server.remote() };
     let error = connect(with(pinned(other.authority.fingerprint().to_string()))).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::CaFingerprintMismatch, "{error}");
     let client = connect(with(pinned(server.authority.fingerprint().to_string()))).await.unwrap();
@@ -211,14 +232,36 @@ async fn connections_over_the_limit_are_closed_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_flood_of_silent_connections_disturbs_nobody_for_long() {
+    let limits = PortLimits { connections: 256, per_address: 200, handshakes: 16 };
+    let server = Secured::start(limits, Duration::from_millis(300)).await;
+    let token = server.operator("eve", Role::Viewer);
+    let client = server.client(&token).await;
+    let mut silent = Vec::new();
+    for _ in 0..500 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    // Who is in is served at once; who comes now waits for those before.
+    let answered = tokio::time::timeout(Duration::from_secs(2), status(&client)).await;
+    answered.unwrap().unwrap();
+    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    let another = loop {
+        let choice = RemoteChoice { token: Some(token.reveal().to_string()), ..server.remote() };
+        match connect(choice).await {
+            Ok(another) => break another,
+            Err(error) => assert!(tokio::time::Instant::now() < end, "{error}"),
+        }
+    };
+    status(&another).await.unwrap();
+    drop(silent);
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_large_is_told_so() {
     let server = Secured::cluster().await;
     let client = server.client(&server.operator("dan", Role::Admin)).await;
-    let request = |bytes: usize| v1::ApplyRequest {
-        jaco_yaml: "x".repeat(bytes),
-        dry_run: true,
-        ..Default::default()
-    };
+    let request = |bytes: usize| v1::ApplyRequest { jaco_yaml: "x".repeat(bytes), dry_run: true, ..Default::default() };
     for bytes in [jaco_proto::MAX_MANIFEST_BYTES + 1, jaco_proto::MAX_MESSAGE_BYTES + 1] {
         assert_eq!(client.apply(request(bytes), soon()).await.unwrap_err().code, ErrorCode::RequestTooLarge, "{bytes}");
     }

@@ -9,7 +9,7 @@ use jaco_types::{
     ServiceName, ServiceSpec, SpecHash,
 };
 
-use super::render;
+use super::{Reach, render};
 use crate::table::{Table, UpstreamProtocol};
 
 fn deployment() -> DeploymentName {
@@ -86,7 +86,7 @@ fn table_of(fill: impl FnOnce(&mut Transaction)) -> Table {
     transaction.put(route(""));
     fill(&mut transaction);
     store.commit(transaction).unwrap();
-    render(&store.view())
+    render(&store.view(), Reach::Cluster)
 }
 
 fn containers(table: &Table) -> Vec<&str> {
@@ -226,4 +226,21 @@ fn the_label_asks_for_h2c() {
         });
         assert_eq!(table.backends[0].protocol, expected, "{value}");
     }
+}
+
+#[test]
+fn without_a_mesh_only_this_nodes_containers_are_upstreams() {
+    let store = LocalStore::new(Arc::new(SystemClock::new()));
+    let mut transaction = Transaction::new("test");
+    transaction.put(route(""));
+    for index in 0..2 {
+        let mut desired = desired(index, 1);
+        desired.node = NodeId(u64::from(index) + 1);
+        let mut observed = observed(index, 1, ReplicaState::Running);
+        observed.node = desired.node;
+        transaction.put(desired).put(observed);
+    }
+    store.commit(transaction).unwrap();
+    let of = |reach| render(&store.view(), reach).backends[0].endpoints.len();
+    assert_eq!([of(Reach::Cluster), of(Reach::Node(NodeId(1))), of(Reach::Node(NodeId(9)))], [2, 1, 0]);
 }
