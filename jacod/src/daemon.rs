@@ -14,7 +14,7 @@ use jaco_controlplane::{
     Options as ControlPlaneOptions, Phase, Scheduling, Sealing, SessionTable, SessionTableOptions,
 };
 use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions, Reach};
-use jaco_runtime::{DockerEngine, Options as RuntimeOptions, Runtime};
+use jaco_runtime::{DockerEngine, LeaseHandle, Options as RuntimeOptions, Runtime};
 use jaco_scheduler::LeaseTerms;
 use jaco_state::{Clock, Store, SystemClock};
 use jaco_task::Supervisor;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapt::{IngressTraffic, RuntimeLogs, RuntimeSoft, SupervisedLoops};
 use crate::config::Config;
 use crate::departure;
+use crate::fencing;
 use crate::founding::{self, ClusterConsensus};
 use crate::logging::Logging;
 use crate::members::ClusterLogs;
@@ -47,6 +48,7 @@ const MEMBERS: &str = "members";
 const API_TLS: &str = "api-tls";
 const CERTIFICATE: &str = "node-certificate";
 const SESSION: &str = "session";
+const DATA_KEYS: &str = "data-keys";
 const STORE: &str = "store";
 
 /// The order in which tasks stop: first what takes requests, then what acts on them.
@@ -78,6 +80,9 @@ const SCHEDULER_TICK: Duration = Duration::from_secs(30);
 
 /// Whether the node's certificate is to be renewed is looked at this often.
 const CERTIFICATE_TICK: Duration = Duration::from_secs(60);
+
+/// Each step of a rotation of the data key follows the one before within this time.
+const DATA_KEYS_TICK: Duration = Duration::from_secs(5);
 
 /// A published port that cannot be opened is told within this time; the ingress tries it each second.
 const PORTS_TICK: Duration = Duration::from_secs(2);
@@ -141,10 +146,13 @@ struct Built {
 struct Network {
     trust: Trust,
     enrolment: Enrolment,
+    sealing: Sealing,
     /// The way to other members.
     dialer: Members,
     /// Sessions of all nodes, while this one leads.
     sessions: SessionTable,
+    /// This node's right to run exclusive replicas.
+    lease: LeaseHandle,
     members: std::net::TcpListener,
     api: std::net::TcpListener,
     /// Cancelled when a member says that this node was removed.
@@ -200,10 +208,10 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let control_plane = open_store(options, trust.as_ref(), members.as_ref()).await?;
     let store: Arc<dyn Store> = Arc::new(control_plane.clone());
     let rebuild = CancellationToken::new();
-    let enrolment = trust.as_ref().map(|trust| {
-        Enrolment::new(Arc::clone(&store), Arc::clone(&clock), Sealing::new(node, trust.seal_key.clone()))
-    });
-    let runtime = Arc::new(build_runtime(&config, &store, node, &ingress));
+    let sealing = trust.as_ref().map(|trust| Sealing::new(node, trust.seal_key.clone()));
+    let enrolment = sealing.clone().map(|sealing| Enrolment::new(Arc::clone(&store), Arc::clone(&clock), sealing));
+    let lease = LeaseHandle::default();
+    let runtime = Arc::new(build_runtime(&config, &store, node, &ingress, lease.clone()));
     let sessions = SessionTable::new(SessionTableOptions {
         store: Arc::clone(&store),
         own: node,
@@ -250,14 +258,16 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         hostname: config.hostname.clone(),
         version: VERSION,
     });
-    let network = match (trust, enrolment, members) {
-        (Some(trust), Some(enrolment), Some(dialer)) => Some(Network {
+    let network = match (trust, enrolment, sealing, members) {
+        (Some(trust), Some(enrolment), Some(sealing), Some(dialer)) => Some(Network {
             members: bind("cluster_addr", config.cluster_addr)?,
             api: bind("listen_addr", config.listen_addr)?,
             trust,
             enrolment,
+            sealing,
             dialer,
             sessions,
+            lease,
             removed: CancellationToken::new(),
         }),
         _ => None,
@@ -343,10 +353,17 @@ fn build_ingress(config: &Config, node: NodeId, inherited: &mut Inherited) -> an
     Ok(ingress)
 }
 
-fn build_runtime(config: &Config, store: &Arc<dyn Store>, node: NodeId, ingress: &Arc<Ingress>) -> Runtime {
+fn build_runtime(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    node: NodeId,
+    ingress: &Arc<Ingress>,
+    lease: LeaseHandle,
+) -> Runtime {
     let engine = Arc::new(DockerEngine::new(config.docker_socket.display().to_string()));
     let mut options = RuntimeOptions::new(engine, Arc::clone(store), node);
     options.traffic = Arc::new(IngressTraffic(Arc::clone(ingress)));
+    options.exclusive = Some(fencing::exclusive(config, lease));
     Runtime::new(options)
 }
 

@@ -33,6 +33,10 @@ pub(crate) async fn clean_up(config: &Config, cluster_id: &str) -> anyhow::Resul
             "containers of the cluster this node left are still there: remove those with this label by hand"
         );
     }
+    // The guard has nothing left to watch over.
+    if let Err(error) = crate::fencing::charge_dir(config).write(&jaco_guard::Charge::default()) {
+        tracing::warn!(%error, "the guard still has its charge");
+    }
     let data_dir = config.data_dir.clone();
     tokio::task::spawn_blocking(move || forget(&data_dir)).await?
 }

@@ -4,6 +4,7 @@ mod adapt;
 mod config;
 mod daemon;
 mod departure;
+mod fencing;
 mod founding;
 mod logging;
 mod members;
@@ -57,6 +58,9 @@ enum Command {
     Restore(restore::RestoreArguments),
     /// Make this node the only member of its cluster, whose majority is lost for good. jacod is stopped meanwhile.
     Recover(recover::RecoverArguments),
+    /// Watches over exclusive containers apart from the daemon, which starts it.
+    #[command(hide = true)]
+    Guard(fencing::GuardArguments),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +79,10 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Guard(arguments)) = &arguments.command {
+        fencing::guard(arguments)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut config = Config::load(&arguments.config, &surroundings()?)?;
     match &arguments.command {
         Some(Command::Config) => Ok(print(config.to_yaml().trim_end())),
@@ -86,7 +94,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             config.override_data_dir();
             Ok(finish(recover::run(arguments, &config), arguments.json))
         }
-        None => {
+        Some(Command::Guard(_)) | None => {
             let logging = Logging::start(config.log_level)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("jacod").build()?;
             runtime.block_on(daemon::run(Loaded { config, logging }))?;

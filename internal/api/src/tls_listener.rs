@@ -12,7 +12,7 @@ use std::time::Duration;
 use jaco_identity::{Acceptor, PeerIdentity, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
@@ -30,13 +30,14 @@ pub struct PortLimits {
     pub connections: usize,
     /// Of those, from one address.
     pub per_address: usize,
-    /// Handshakes at once; further connections wait in the kernel's queue.
+    /// Handshakes at once. One address gets at most half of them, so that no peer that connects and says nothing keeps others out;
+    /// a connection beyond that is closed at once.
     pub handshakes: usize,
 }
 
 impl Default for PortLimits {
     fn default() -> Self {
-        PortLimits { connections: 2048, per_address: 512, handshakes: 128 }
+        PortLimits { connections: 2048, per_address: 512, handshakes: 512 }
     }
 }
 
@@ -60,29 +61,22 @@ pub(crate) async fn accept(
     connections: mpsc::Sender<Result<Session, io::Error>>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let places = Places::new(limits);
-    let handshakes = Arc::new(Semaphore::new(limits.handshakes));
+    let places = Places::new(limits.connections, limits.per_address);
+    let handshakes = Places::new(limits.handshakes, limits.handshakes.div_ceil(2));
     let mut under_way = JoinSet::new();
     loop {
-        let next = async {
-            let permit = handshakes.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let (stream, address) = listener.accept().await?;
-            Ok::<_, io::Error>((permit, stream, address.ip()))
-        };
         let accepted = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             Some(_ended) = under_way.join_next() => continue,
-            accepted = next => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((permit, stream, address)) => {
-                if let Some(place) = places.take(address) {
-                    let handshake = shake_hands(stream, address, acceptor.clone(), place, connections.clone(), permit);
-                    under_way.spawn(handshake);
-                } else {
-                    tracing::debug!(%address, "a connection over the limit was closed");
+            Ok((stream, from)) => match (places.take(from.ip()), handshakes.take(from.ip())) {
+                (Some(place), Some(turn)) => {
+                    under_way.spawn(shake_hands(stream, from.ip(), acceptor.clone(), place, connections.clone(), turn));
                 }
-            }
+                (None, _) | (_, None) => tracing::debug!(%from, "a connection over the limit was closed"),
+            },
             Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
                 tracing::warn!(%error, "no descriptors left for a connection");
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
@@ -100,13 +94,15 @@ async fn shake_hands(
     acceptor: Acceptor,
     place: Place,
     connections: mpsc::Sender<Result<Session, io::Error>>,
-    _permit: OwnedSemaphorePermit,
+    turn: Place,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%address, %error, "a connection was gone before its handshake");
         return;
     }
-    match acceptor.accept(stream).await {
+    let accepted = acceptor.accept(stream).await;
+    drop(turn);
+    match accepted {
         Ok(stream) => {
             let peer = TlsPeer { identity: Arc::new(stream.peer().clone()), address };
             // Nobody is there to take it when the server has stopped.
@@ -116,10 +112,11 @@ async fn shake_hands(
     }
 }
 
-/// Counts connections, in all and by address.
+/// Counts connections or handshakes, in all and by address.
 #[derive(Clone)]
 struct Places {
-    limits: PortLimits,
+    most: usize,
+    most_per_address: usize,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -130,14 +127,14 @@ struct Taken {
 }
 
 impl Places {
-    fn new(limits: PortLimits) -> Self {
-        Places { limits, taken: Arc::default() }
+    fn new(most: usize, most_per_address: usize) -> Self {
+        Places { most, most_per_address, taken: Arc::default() }
     }
 
     fn take(&self, address: IpAddr) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = taken.by_address.get(&address).copied().unwrap_or(0);
-        if taken.all >= self.limits.connections || of_address >= self.limits.per_address {
+        if taken.all >= self.most || of_address >= self.most_per_address {
             return None;
         }
         taken.all += 1;
@@ -218,7 +215,7 @@ mod tests {
 
     #[test]
     fn places_are_limited_in_all_and_by_address_and_come_back() {
-        let places = Places::new(PortLimits { connections: 3, per_address: 2, handshakes: 1 });
+        let places = Places::new(3, 2);
         let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = places.take(one).unwrap();
         let _second = places.take(one).unwrap();

@@ -66,8 +66,9 @@ pub use runtime::{Runtime, SeededRuntime, TaskRandomness, TokioRuntime};
 pub use scheduling::{Scheduling, SchedulingError, SchedulingStats};
 pub use sealing::{AUTHORITY_PLACE, Sealing, first_data_key};
 pub use sessions::{
-    BootClock, CLOCK_SKEW, DialError, FEATURE_LEVEL, HEARTBEAT, Lease, NodeSample, Peer, SessionClient, SessionDialer,
-    SessionEvents, SessionIdentity, SessionSource, SessionStream, SessionTable, SessionTableOptions,
+    BootClock, CLOCK_SKEW, DialError, FEATURE_LEVEL, HEARTBEAT, HostSampler, Lease, NodeSample, Peer, SessionClient,
+    SessionDialer, SessionEvents, SessionIdentity, SessionSource, SessionStream, SessionTable, SessionTableOptions,
+    SyncMeter,
 };
 pub use snapshot::{MemorySnapshots, SnapshotOpenError, SnapshotStorage};
 pub use transport::{

@@ -8,13 +8,16 @@
 //! - A join and a new key exclude each other: both write the newest data key's record and check that it is unchanged.
 
 use jaco_identity::{DataKey, DataKeyCopy, SealPublicKey, Sealed};
-use jaco_state::{RequestId, Retry, Transaction, UpdateError, View, update};
+use jaco_state::{Leadership, ProposeError, RequestId, Retry, Transaction, UpdateError, View, update};
 use jaco_types::{Authority, ErrorCode, Node, RecoveryRecipient, UserError};
 
 use crate::enrolment::Enrolment;
 use crate::sealing::{AUTHORITY_PLACE, Sealing};
 
 type Record = jaco_types::DataKey;
+
+/// Most steps of a pass: each one follows from the commit of the one before.
+const PASSES: usize = 16;
 
 fn failed(reason: impl std::fmt::Display) -> UserError {
     UserError::new(ErrorCode::Internal, "the cluster's data key cannot be changed").with("reason", reason)
@@ -130,6 +133,27 @@ fn check_authority(transaction: &mut Transaction, view: &View) {
 }
 
 impl Enrolment {
+    /// One pass of the leader's loop about the data key: carries out what [`plan_rotation`] says, each step with a check of the term.
+    /// Does nothing on a node that does not lead.
+    ///
+    /// # Errors
+    /// Those of [`plan_rotation`], and of the write path.
+    pub async fn keep_key(&self) -> Result<(), UserError> {
+        for _ in 0..PASSES {
+            let Leadership::Leader { term } = self.store.leadership() else { return Ok(()) };
+            let Some(mut step) = plan_rotation(&self.store.view(), &self.sealing)? else { return Ok(()) };
+            step.check_term(term);
+            let index = match self.store.propose(step).await {
+                Ok(commit) => commit.index,
+                // Overtaken by a newer state, which the next round looks at.
+                Err(ProposeError::Refused { index, .. }) => index,
+                Err(error) => return Err(error.user_error()),
+            };
+            self.store.reached(index).await.map_err(|error| error.user_error())?;
+        }
+        Ok(())
+    }
+
     /// Makes a new data key, seals everything with it and drops the old ones. Gives the new key's epoch. What a failure interrupts is
     /// carried on by the leader's loop. The same request makes one key only.
     ///

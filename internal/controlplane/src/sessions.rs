@@ -13,6 +13,7 @@
 mod clock;
 mod confirm;
 mod dial;
+mod host;
 mod node;
 mod publish;
 mod table;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use clock::BootClock;
 pub use dial::{DialError, SessionDialer, SessionStream};
+pub use host::{HostSampler, SyncMeter};
 pub use node::{Lease, NodeSample, SessionClient, SessionEvents, SessionIdentity, SessionSource};
 pub(crate) use publish::{is_heard, publish};
 pub use table::{Peer, SessionTable, SessionTableOptions};

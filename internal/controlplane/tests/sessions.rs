@@ -11,9 +11,7 @@ use std::time::Duration;
 use jaco_scheduler::exclusive::{MayStart, may_start};
 use jaco_scheduler::{LeaseTerms, intent};
 use jaco_state::{Store, Transaction};
-use jaco_types::{
-    ExclusiveSlot, Node, NodeId, NodeOperationKind, NodeState, NodeStatus, ReplicaId, Tombstone,
-};
+use jaco_types::{ExclusiveSlot, Node, NodeId, NodeOperationKind, NodeState, NodeStatus, ReplicaId, Tombstone};
 use tokio::time::Instant;
 
 use lab::{Lab, hostname_of};
@@ -152,10 +150,7 @@ async fn raft_follows_the_records_as_nodes_come_and_go() {
     let view = lab.store(1).view();
     let remove = intent::operate(&view, &hostname_of(4), NodeOperationKind::Remove, false, 5, "local").unwrap();
     lab.store(1).propose(remove).await.unwrap();
-    lab.until("it is gone", |lab| {
-        lab.store(1).view().get::<Tombstone>(&NodeId(4).to_string()).is_some()
-    })
-    .await;
+    lab.until("it is gone", |lab| lab.store(1).view().get::<Tombstone>(&NodeId(4).to_string()).is_some()).await;
     assert!(lab.status(1).members.iter().all(|member| member.node_id != NodeId(4)));
     lab.until("three voters of four", |lab| lab.status(1).voters.len() == 3).await;
     lab.until("the removed one is told", |lab| lab.was_removed(4)).await;
@@ -222,5 +217,23 @@ async fn one_that_joined_and_was_never_heard_goes_after_ten_minutes() {
     tokio::time::sleep(15 * SECOND).await;
     assert!(!is_member(&lab));
     lab.until("and raft forgets it", |lab| lab.status(1).members.len() == 1).await;
+    lab.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_removed_while_it_was_away_is_told_when_it_is_back() {
+    let mut lab = Lab::start(4).await;
+    lab.until("all hold a lease", |lab| (1..=4).all(|id| lab.lease_left(id) > SECOND)).await;
+    let leader = lab.leader().unwrap();
+    let away = (1..=4).find(|id| *id != leader).unwrap();
+    lab.cut_store(away);
+    lab.until("down", |lab| lab.state(away) == Some(NodeState::Down)).await;
+    let view = lab.store(leader).view();
+    let remove = intent::operate(&view, &hostname_of(away), NodeOperationKind::Remove, true, 5, "local").unwrap();
+    lab.store(leader).propose(remove).await.unwrap();
+    lab.until("it is gone", |lab| lab.store(leader).view().get::<Tombstone>(&NodeId(away).to_string()).is_some()).await;
+    assert!(!lab.was_removed(away));
+    lab.heal();
+    lab.until("it is told", |lab| lab.was_removed(away)).await;
     lab.end().await;
 }

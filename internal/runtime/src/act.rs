@@ -41,6 +41,8 @@ pub(crate) struct Job {
 pub(crate) struct Target {
     pub(crate) desired: ReplicaDesired,
     pub(crate) raft_index: u64,
+    /// Epoch of its slot, for an exclusive replica.
+    pub(crate) epoch: Option<u64>,
     pub(crate) spec: Arc<DeploymentSpec>,
     pub(crate) peers: BTreeMap<ServiceName, String>,
 }
@@ -97,13 +99,20 @@ impl Actor {
     pub(crate) async fn perform(&self, job: Job) -> Outcome {
         let (mut networks, mut touched) = (Vec::new(), Vec::new());
         let limit = match &job.step {
-            Step::Halt { grace, .. } | Step::Retire { grace, .. } => STEP_LIMIT.saturating_add(*grace),
+            Step::Halt { grace, .. } | Step::Retire { grace, .. } | Step::Fence { grace, .. } => {
+                STEP_LIMIT.saturating_add(*grace)
+            }
             Step::Pull | Step::Create | Step::Rename { .. } | Step::Start { .. } | Step::Withdraw { .. } => STEP_LIMIT,
         };
         // Waiting for a turn is no part of the step: with a slow engine and many replicas it may take longer than any step may.
         let turn = match &job.step {
             Step::Create | Step::Start { .. } => self.starts.acquire().await.ok(),
-            Step::Pull | Step::Rename { .. } | Step::Withdraw { .. } | Step::Halt { .. } | Step::Retire { .. } => None,
+            Step::Pull
+            | Step::Rename { .. }
+            | Step::Withdraw { .. }
+            | Step::Halt { .. }
+            | Step::Retire { .. }
+            | Step::Fence { .. } => None,
         };
         let work = self.carry_out(&job, &mut networks, &mut touched);
         let mut result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
@@ -155,6 +164,13 @@ impl Actor {
                 count(&self.stats.container_stops);
                 Ok(())
             }
+            // There is no time for requests in flight.
+            Step::Fence { container, grace } => {
+                touched.push(container.clone());
+                self.engine.stop(container, *grace).await.map_err(|error| step_error(job, &error))?;
+                count(&self.stats.container_stops);
+                Ok(())
+            }
             Step::Retire { container, grace } => {
                 touched.push(container.clone());
                 self.drain_traffic(job, container).await;
@@ -186,6 +202,7 @@ impl Actor {
             raft_index: target.raft_index,
             deployment: &target.spec,
             service,
+            epoch: target.epoch,
             peers: &target.peers,
             api: job.api,
         })

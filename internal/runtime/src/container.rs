@@ -31,6 +31,8 @@ const START_INTERVAL: ApiVersion = ApiVersion(1, 44);
 const SEVERAL_NETWORKS: ApiVersion = ApiVersion(1, 44);
 /// The first API version with paths inside volumes.
 const SUBPATH: ApiVersion = ApiVersion(1, 45);
+/// Variable that tells an exclusive container its epoch.
+const EPOCH_VARIABLE: &str = "JACO_EPOCH";
 
 /// What a container is made from.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +47,8 @@ pub struct CreateInput<'a> {
     pub deployment: &'a DeploymentSpec,
     /// Its service in that deployment.
     pub service: &'a ServiceSpec,
+    /// Epoch of its slot, for an exclusive replica.
+    pub epoch: Option<u64>,
     /// Engine ids of the containers on this node that a `service:<name>` reference stands for.
     pub peers: &'a BTreeMap<ServiceName, String>,
     /// The API version in use.
@@ -150,7 +154,7 @@ pub fn config(input: CreateInput<'_>) -> Result<CreateRequest, CreateError> {
         exposed_ports: exposed_ports(&spec.expose),
         tty: Some(spec.tty),
         open_stdin: Some(spec.stdin_open),
-        env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        env: Some(environment(input)),
         cmd: spec.command.clone(),
         entrypoint: spec.entrypoint.as_ref().map(|program| cleared_entrypoint(program)),
         healthcheck: spec.healthcheck.as_ref().map(|check| health(check, input.api, &mut left_out)),
@@ -175,8 +179,19 @@ pub(crate) fn cleared_entrypoint(program: &[String]) -> Vec<String> {
     if program.is_empty() { vec![String::new()] } else { program.to_vec() }
 }
 
+/// The spec's variables, and for an exclusive replica the epoch, so that its storage can refuse an older one.
+fn environment(input: CreateInput<'_>) -> Vec<String> {
+    let spec = input.service.container.environment.iter();
+    let spec = spec.filter(|(key, _)| input.epoch.is_none() || key.as_str() != EPOCH_VARIABLE);
+    let epoch = input.epoch.map(|epoch| format!("{EPOCH_VARIABLE}={epoch}"));
+    spec.map(|(key, value)| format!("{key}={value}")).chain(epoch).collect()
+}
+
 fn labels(input: CreateInput<'_>) -> HashMap<String, String> {
     let mut labels: HashMap<String, String> = input.service.container.labels.clone().into_iter().collect();
+    // Whoever has it is taken for exclusive.
+    labels.remove(label::EPOCH);
+    labels.extend(input.epoch.map(|epoch| (label::EPOCH.to_owned(), epoch.to_string())));
     let desired = input.desired;
     labels.extend([
         (label::CLUSTER_ID.to_owned(), input.cluster_id.to_owned()),

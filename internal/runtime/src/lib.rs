@@ -10,13 +10,15 @@
 //! - the containers are the memory: after any crash the loop looks, adopts what matches and repairs the rest;
 //! - one step at a time per replica, each bounded in time; a step that hangs keeps nobody else waiting;
 //! - observations are written on transitions only, at most five transactions a second: an idle node writes nothing;
-//! - a container is out of routing, and that is committed, before it gets its stop signal.
+//! - a container is out of routing, and that is committed, before it gets its stop signal;
+//! - an exclusive container is up only while the node's lease holds and its slot is the node's ([`Rights`]).
 //!
 //! Tasks: all are owned by [`Runtime::run`] and end with it. Dropping it never stops a container.
 
 mod act;
 pub mod container;
 pub mod engine;
+mod lease;
 mod leave;
 mod logs;
 mod network;
@@ -29,6 +31,7 @@ pub mod subnet;
 mod testing;
 
 pub use engine::{DockerEngine, Engine, EngineError, LogOptions, OutputStream, PullProgress};
+pub use lease::{Charge, Exclusive, Guard, Lease, LeaseHandle, Rights};
 pub use leave::leave;
 pub use logs::LogLine;
 pub use plan::{Memory, Now, Plan, Step, Wanted, World, by_replica, observe, plan};

@@ -9,7 +9,8 @@
 //! - nothing that serves is touched before the image of its replacement is here;
 //! - a container that may get traffic is stopped only after an observation without it is committed (or that took too long);
 //! - before the store has caught up only what already ran here is started again, and nothing is removed or renamed;
-//! - containers without our cluster's id never enter a plan.
+//! - containers without our cluster's id never enter a plan;
+//! - an exclusive container that may not be up is stopped before anything else is done about its replica, also without a leader.
 
 mod memory;
 mod observe;
@@ -26,6 +27,7 @@ use jaco_types::{
 
 use crate::container::{container_name, joined_networks};
 use crate::engine::{Container, Health, ProcessState};
+use crate::lease::{Rights, epoch_of};
 
 pub use memory::{ImageState, Memory, Problem, Run, backoff};
 pub use observe::{is_serving, observe};
@@ -76,6 +78,8 @@ pub struct World<'a> {
     pub caught_up: bool,
     /// New containers may be made and started.
     pub may_start: bool,
+    /// What may run of exclusive replicas.
+    pub rights: &'a Rights,
     /// Replicas that are to run here.
     pub wanted: BTreeMap<ReplicaId, Wanted<'a>>,
     /// Our cluster's containers on this node by engine id.
@@ -122,6 +126,13 @@ pub enum Step {
     },
     /// Stop a container and keep it.
     Halt {
+        /// Engine id.
+        container: String,
+        /// Time between its stop signal and SIGKILL.
+        grace: Duration,
+    },
+    /// Stop an exclusive container that may not run any more, at once, and keep it.
+    Fence {
         /// Engine id.
         container: String,
         /// Time between its stop signal and SIGKILL.
@@ -231,10 +242,22 @@ fn matches_spec(world: &World<'_>, wanted: &Wanted<'_>, container: &Container) -
     let hash: &SpecHash = &wanted.desired.spec_hash;
     container.label(label::SPEC_HASH) == hash.as_str()
         && container.state != ProcessState::Dead
+        && is_of_epoch(world, wanted, container)
         && (container.is_up() || is_connected(wanted, container))
         && container.networks.keys().all(|network| !world.wrong_networks.contains(network))
         // A namespace it shares is gone for good when the container it came from is.
         && container.shares.iter().all(|peer| world.containers.contains_key(peer))
+}
+
+/// Whether it knows the epoch of the slot that is held now. While none is held nothing is said against it.
+fn is_of_epoch(world: &World<'_>, wanted: &Wanted<'_>, container: &Container) -> bool {
+    let held = world.rights.epochs.get(&wanted.desired.id).filter(|_| wanted.service.exclusive);
+    held.is_none_or(|held| epoch_of(container) == Some(held.to_string().as_str()))
+}
+
+/// Whether an exclusive replica may not be started now; any other may.
+fn lacks_right(world: &World<'_>, wanted: &Wanted<'_>) -> bool {
+    wanted.service.exclusive && !world.rights.may_start(&wanted.desired.id, world.now)
 }
 
 /// Whether it has all the networks of its spec. Older engines take one at the creation: a daemon that ended between that and the others
@@ -263,6 +286,14 @@ fn next_step(world: &World<'_>, id: &ReplicaId) -> Next {
     let fresh = Memory::default();
     let memory = world.memory.get(id).unwrap_or(&fresh);
     let split = split(world, id);
+    let mut all = split.current.iter().copied().chain(split.others.iter().copied());
+    if let Some(container) = all.find(|container| container.is_up() && !world.rights.allow(container, world.now)) {
+        if let Some(at) = memory.retry_at.filter(|&at| at > world.now.mono_ms && memory.failed_steps > 0) {
+            return Next::At(at);
+        }
+        let grace = world.rights.grace(container.stop_grace.unwrap_or(DEFAULT_GRACE), world.now);
+        return Next::Step(Step::Fence { container: container.id.clone(), grace });
+    }
     match (world.wanted.get(id), split.current) {
         (None, _) if !world.caught_up => Next::Nothing,
         (None, _) => {
@@ -300,7 +331,7 @@ fn tend(world: &World<'_>, wanted: &Wanted<'_>, memory: &Memory, current: &Conta
         ProcessState::Created | ProcessState::Exited | ProcessState::Dead => {
             let again = current.started_at_ms.is_some();
             let held = !again && (!world.caught_up || !world.may_start || !wanted.desired.waiting_on.is_empty());
-            if memory.exhausted || held {
+            if memory.exhausted || held || lacks_right(world, wanted) {
                 return Next::Nothing;
             }
             if let Some(at) = memory.retry_at.filter(|&at| at > world.now.mono_ms) {
@@ -341,7 +372,7 @@ fn settle(world: &World<'_>, memory: &Memory) -> Next {
 fn replace(world: &World<'_>, wanted: &Wanted<'_>, memory: &Memory, others: &[&Container]) -> Next {
     let id = &wanted.desired.id;
     let held = !world.caught_up || !world.may_start || memory.exhausted || !wanted.desired.waiting_on.is_empty();
-    if held || is_leaving(wanted.desired) || memory.image == ImageState::Pulling {
+    if held || lacks_right(world, wanted) || is_leaving(wanted.desired) || memory.image == ImageState::Pulling {
         return Next::Nothing;
     }
     if let Some(at) = memory.retry_at.filter(|&at| at > world.now.mono_ms) {

@@ -8,7 +8,7 @@ mod sight;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::act::Actor;
 use crate::engine::{Engine, EngineError, LogOptions};
+use crate::lease::Exclusive;
 use crate::logs::{self, LogLine};
 use crate::network::Networks;
 use crate::pull::Pulls;
@@ -64,6 +65,8 @@ pub struct Options {
     pub report_interval: Duration,
     /// MTU of the bridges: the mesh takes 80 bytes of 1500.
     pub bridge_mtu: u32,
+    /// What exclusive replicas need; `None`: none is ever started here.
+    pub exclusive: Option<Exclusive>,
 }
 
 impl Options {
@@ -81,6 +84,7 @@ impl Options {
             safety_tick: Duration::from_secs(30),
             report_interval: Duration::from_millis(200),
             bridge_mtu: 1420,
+            exclusive: None,
         }
     }
 }
@@ -105,6 +109,8 @@ pub(crate) struct Shared {
     pub(crate) pulls: Pulls,
     pub(crate) safety_tick: Duration,
     pub(crate) report_interval: Duration,
+    pub(crate) exclusive: Option<Exclusive>,
+    pub(crate) reconciled: AtomicBool,
 }
 
 /// The containers of this node.
@@ -137,6 +143,8 @@ impl Runtime {
                 pulls,
                 safety_tick: options.safety_tick,
                 report_interval: options.report_interval,
+                exclusive: options.exclusive,
+                reconciled: AtomicBool::new(false),
             }),
         }
     }
@@ -145,6 +153,11 @@ impl Runtime {
     /// after it, and the next run adopts them. Not to be run twice at a time.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RuntimeError> {
         keep::Keeper::new(Arc::clone(&self.shared)).run(stop).await
+    }
+
+    /// Whether the engine answers and nothing runs here that is not wanted here, as of the last look: what heartbeats say.
+    pub fn is_reconciled(&self) -> bool {
+        self.shared.reconciled.load(Ordering::Relaxed)
     }
 
     /// Soft state of the replicas here.

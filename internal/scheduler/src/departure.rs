@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use jaco_state::{Transaction, View};
 use jaco_types::{
-    Deployment, DeploymentRevision, ErrorCode, MigratedReplica, Node, NodeId, NodeOperation, NodeOperationKind,
-    NodeSchedulability, NodeState, NodeStatus, Placement, ReplicaDesired, ReplicaId, ReplicaObserved,
-    Reschedule, ServiceSpec, Subnet, UserError,
+    Claim, ClaimKind, Deployment, DeploymentRevision, ErrorCode, MigratedReplica, Node, NodeId, NodeOperation,
+    NodeOperationKind, NodeSchedulability, NodeState, NodeStatus, Placement, ReplicaDesired, ReplicaId,
+    ReplicaObserved, Reschedule, ServiceSpec, Subnet, UserError,
 };
 
 use crate::deployment::SYSTEM;
@@ -91,9 +91,9 @@ fn stranded(view: &View, node: NodeId, force: bool) -> BTreeSet<ReplicaId> {
 
 /// Whether a node has no replica of the same service.
 fn is_free(view: &View, replica: &ReplicaDesired, node: NodeId) -> bool {
-    !view.list::<ReplicaDesired>().any(|other| {
-        other.node == node && other.deployment == replica.deployment && other.service == replica.service
-    })
+    !view
+        .list::<ReplicaDesired>()
+        .any(|other| other.node == node && other.deployment == replica.deployment && other.service == replica.service)
 }
 
 /// The service as the deployment wants it now; `None` when the replica is on its way out anyway.
@@ -291,16 +291,14 @@ fn end(view: &View, mut transaction: Transaction, node: &Node, operation: &NodeO
     let observed = view.list::<ReplicaObserved>().filter(|observed| observed.node == node.id);
     let observed: Vec<&ReplicaId> = observed.map(|observed| &observed.id).take(AT_ONCE).collect();
     let subnets = view.list::<Subnet>().filter(|subnet| subnet.node == node.id);
-    let subnets: Vec<String> = subnets
-        .map(|subnet| Subnet::key_of(&subnet.deployment, &subnet.network, subnet.node))
-        .take(AT_ONCE)
-        .collect();
+    let subnets: Vec<&Subnet> = subnets.take(AT_ONCE).collect();
     let is_last = observed.len() < AT_ONCE && subnets.len() < AT_ONCE;
     for id in observed {
         transaction.delete::<ReplicaObserved>(id.as_str());
     }
-    for key in subnets {
-        transaction.delete::<Subnet>(key);
+    for subnet in subnets {
+        transaction.delete::<Subnet>(Subnet::key_of(&subnet.deployment, &subnet.network, subnet.node));
+        transaction.delete::<Claim>(Claim::key_of(ClaimKind::Subnet, &subnet.cidr.to_string()));
     }
     if !is_last {
         return transaction;

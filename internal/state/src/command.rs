@@ -132,7 +132,8 @@ impl Command {
         }
     }
 
-    pub(crate) fn request_id(&self) -> Option<RequestId> {
+    /// The identity of the request it is of, if it may be sent again.
+    pub fn request_id(&self) -> Option<RequestId> {
         let id = self.message.request_id.as_ref()?;
         Some(RequestId { base_index: id.base_index, token: token(&id.token)? })
     }

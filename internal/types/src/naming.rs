@@ -21,6 +21,8 @@ pub mod label {
     pub const RAFT_INDEX: &str = "jaco.raft_index";
     /// Hash of the container's settings.
     pub const SPEC_HASH: &str = "jaco.spec_hash";
+    /// Epoch of the slot that an exclusive replica's container was made in; on no other container.
+    pub const EPOCH: &str = "jaco.epoch";
     /// Network key, on networks.
     pub const NETWORK: &str = "jaco.network";
     /// Subnet in CIDR form, on networks.

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members, serve_tls, serve_unix};
-use jaco_controlplane::{BootClock, LeaderLoops, SessionClient};
+use jaco_controlplane::{BootClock, LeaderLoops, SessionClient, plan_rotation};
 use jaco_ingress::port_details;
-use jaco_state::{ProposeError, Store};
+use jaco_state::{Leadership, ProposeError, Store};
 use jaco_task::{Backoff, LoopSpec, OnExit, Wake};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
 
 use super::{
-    API, API_TLS, Built, CERTIFICATE, CERTIFICATE_TICK, MEMBERS, METRICS, Network, PORTS, PORTS_TICK, ROUTES, RUNTIME,
-    SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, SESSION, STORE,
+    API, API_TLS, Built, CERTIFICATE, CERTIFICATE_TICK, DATA_KEYS, DATA_KEYS_TICK, MEMBERS, METRICS, Network, PORTS,
+    PORTS_TICK, ROUTES, RUNTIME, SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, SESSION, STORE,
 };
 
 use crate::adapt::RuntimeLogs;
@@ -39,6 +38,7 @@ impl Built {
             self.spawn_renewal(network);
             self.spawn_data_key(network);
             self.spawn_session(network);
+            self.spawn_data_keys(network);
             let store: Arc<dyn Store> = Arc::new(self.control_plane.clone());
             let raft = Arc::new(self.control_plane.clone());
             LeaderLoops::new(store, network.sessions.clone(), raft).spawn(&self.supervisor);
@@ -105,18 +105,12 @@ impl Built {
         });
     }
 
-    /// Nothing is removed from the engine before this node knows everything that was acknowledged.
+    /// Starts at once, also without a leader: what ran here is started again, and nothing goes before the store has caught up.
     fn spawn_runtime(&self) {
-        let (runtime, control_plane) = (Arc::clone(&self.runtime), self.control_plane.clone());
+        let runtime = Arc::clone(&self.runtime);
         self.supervisor.spawn_service(RUNTIME, OnExit::Restart(Backoff::default()), move |context| {
-            let (runtime, control_plane) = (Arc::clone(&runtime), control_plane.clone());
-            async move {
-                tokio::select! {
-                    () = context.shutdown.cancelled() => return Ok(()),
-                    caught_up = control_plane.ready() => caught_up.map_err(|error| error.to_string())?,
-                };
-                runtime.run(context.shutdown).await.map_err(|error| error.to_string())
-            }
+            let runtime = Arc::clone(&runtime);
+            async move { runtime.run(context.shutdown).await.map_err(|error| error.to_string()) }
         });
     }
 
@@ -178,12 +172,31 @@ impl Built {
             network.sessions.clone(),
             Arc::new(BootClock),
             Arc::new(network.dialer.clone()),
-            Arc::new(NodeFacts::new(self.control_plane.clone(), self.config.clone())),
-            Arc::new(SessionNews { lease: watch::Sender::new(None), removed: network.removed.clone() }),
+            Arc::new(NodeFacts::new(self.control_plane.clone(), Arc::clone(&self.runtime), self.config.clone())),
+            Arc::new(SessionNews { lease: network.lease.clone(), removed: network.removed.clone() }),
         ));
         self.supervisor.spawn_service(SESSION, OnExit::Restart(Backoff::default()), move |context| {
             let client = Arc::clone(&client);
             async move { client.run(context).await }
+        });
+    }
+
+    /// Replaces the data key when one that left knows it, and seals again what an older one sealed. Only the leader does.
+    fn spawn_data_keys(&self, network: &Network) {
+        let (control_plane, sealing) = (self.control_plane.clone(), network.sealing.clone());
+        self.supervisor.spawn_loop(LoopSpec::new(DATA_KEYS, DATA_KEYS_TICK), Wake::new(), move |_context| {
+            let (control_plane, sealing) = (control_plane.clone(), sealing.clone());
+            async move {
+                let Leadership::Leader { term } = control_plane.leadership() else { return Ok(()) };
+                let planned = plan_rotation(&control_plane.view(), &sealing).map_err(|error| error.to_string())?;
+                let Some(mut transaction) = planned else { return Ok(()) };
+                transaction.check_term(term);
+                match control_plane.propose(transaction).await {
+                    // The state has moved on: the next pass looks at it anew.
+                    Ok(_) | Err(ProposeError::Refused { .. }) => Ok(()),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
         });
     }
 

@@ -46,7 +46,9 @@ pub enum ReadBackupError {
         reason: String,
     },
     /// A newer version made it.
-    #[error("the backup has {what} {found}, and this jacod reads up to {supported}: restore it with the version that made it, or a newer one")]
+    #[error(
+        "the backup has {what} {found}, and this jacod reads up to {supported}: restore it with the version that made it, or a newer one"
+    )]
     Newer {
         /// What is newer.
         what: &'static str,

@@ -143,7 +143,8 @@ fn a_changed_byte_is_refused_or_changes_nothing() {
 
 #[test]
 fn what_is_newer_is_refused_by_name() {
-    for (field, value, what) in [("schema_version", serde_json::json!(2), "schema 2"), ("jaco_version", "0.0.2".into(), "version 0.0.2")]
+    for (field, value, what) in
+        [("schema_version", serde_json::json!(2), "schema 2"), ("jaco_version", "0.0.2".into(), "version 0.0.2")]
     {
         let newer = with_meta(|meta| meta[field] = value);
         let error = read_backup(newer.as_slice(), READER).unwrap_err();

@@ -156,9 +156,7 @@ fn is_own(view: &View, from: NodeId, change: &Change<'_>, all: &[Change<'_>]) ->
         }
         Kind::Subnet => match change.put::<Subnet>() {
             Some(subnet) => subnet.node == from,
-            None => {
-                change.is_delete && view.get::<Subnet>(change.key).is_none_or(|subnet| subnet.node == from)
-            }
+            None => change.is_delete && view.get::<Subnet>(change.key).is_none_or(|subnet| subnet.node == from),
         },
         Kind::Claim => is_own_range(view, from, change, all),
         Kind::ExclusiveSlot => {

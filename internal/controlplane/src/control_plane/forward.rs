@@ -88,7 +88,16 @@ async fn send<R: Runtime>(
     let entry = command.encode_entry(stamp);
     let call = PeerCall::Propose(ProposalRequest { entry, hops });
     let left = deadline.saturating_duration_since(Instant::now());
-    match inner.network.call(leader, call, left).await {
+    let asked = leader.node_id;
+    let mut answer = std::pin::pin!(inner.network.call(leader, call, left));
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // One that hangs is not waited for once it has a successor, who can tell by the request id what became of it.
+        () = inner.succession(asked, deadline) => tokio::time::timeout(inner.timing.heartbeat, answer)
+            .await
+            .unwrap_or(Err(TransportError::TimedOut)),
+    };
+    match answer {
         Ok(PeerAnswer::Propose(answer)) => answered(answer),
         Ok(_other_kind) => Err(Missed::Final(ProposeError::OutcomeUnknown)),
         Err(TransportError::TimedOut) => Err(Missed::Final(ProposeError::OutcomeUnknown)),
@@ -102,9 +111,7 @@ fn refused(refusal: &Refusal) -> Missed {
     match refusal.code() {
         RefusalCode::DiskFull => Missed::Final(ProposeError::DiskFull),
         RefusalCode::QuorumLost => Missed::NotWritten(ProposeError::QuorumLost),
-        RefusalCode::PermissionDenied => {
-            Missed::Final(ProposeError::NotPermitted { reason: refusal.message.clone() })
-        }
+        RefusalCode::PermissionDenied => Missed::Final(ProposeError::NotPermitted { reason: refusal.message.clone() }),
         RefusalCode::NodeRemoved => Missed::Final(ProposeError::NodeRemoved),
         RefusalCode::NotLeader | RefusalCode::Stopped => Missed::NotWritten(ProposeError::NoLeader),
         RefusalCode::Unknown

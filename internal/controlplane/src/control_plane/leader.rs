@@ -44,6 +44,20 @@ impl<R: Runtime> Inner<R> {
         Some(RaftTarget { node_id: NodeId(leader), address: peer.address.clone() })
     }
 
+    /// Resolves when another node leads than the one asked, and never after the deadline.
+    pub(super) async fn succession(&self, asked: NodeId, deadline: Instant) {
+        loop {
+            let mut change = self.leader_change();
+            let leads_here = matches!(self.leadership(), Leadership::Leader { .. });
+            if leads_here || self.other_leader().is_some_and(|leader| leader.node_id != asked) {
+                return;
+            }
+            if !change.wait(deadline, self.timing.heartbeat).await {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Whether there is nobody else who could lead.
     pub(super) fn is_alone(&self) -> bool {
         let metrics = self.raft.metrics();

@@ -41,7 +41,13 @@ async fn attempt<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<View, ProposeError
         Some(leader) => {
             // A question that was lost is asked again.
             let deadline = 2 * inner.timing.election_max;
-            match inner.network.call(leader, PeerCall::ReadIndex(ReadIndex {}), deadline).await {
+            let asked = leader.node_id;
+            let answer = tokio::select! {
+                answer = inner.network.call(leader, PeerCall::ReadIndex(ReadIndex {}), deadline) => answer,
+                // One that hangs is not waited for once it has a successor.
+                () = inner.succession(asked, Instant::now() + deadline) => return Err(ProposeError::NoLeader),
+            };
+            match answer {
                 Ok(PeerAnswer::ReadIndex(answer)) => {
                     inner.machine.hub.reached(answer.index).await.map_err(|_stopped| ProposeError::Stopped)
                 }

@@ -48,9 +48,8 @@ pub(super) fn members(
             live: is_live(node),
             leaving: operation.is_some_and(|operation| has_vacated(view, operation)),
             suffrage: raft.map_or(Suffrage::None, |member| suffrage(member.voter)),
-            caught_up: raft.is_some_and(|member| {
-                member.matched.is_some() && member.lag.is_some_and(|lag| lag <= CAUGHT_UP)
-            }),
+            caught_up: raft
+                .is_some_and(|member| member.matched.is_some() && member.lag.is_some_and(|lag| lag <= CAUGHT_UP)),
         }
     };
     // One whose members' port is not known cannot be reached by raft.

@@ -6,9 +6,9 @@ use jaco_identity::{DataKeyCopy, Keyring, RecoveryKey, SealPublicKey};
 use jaco_scheduler::intent;
 use jaco_state::{AuditEvent, Command, EntryMeta, Outcome, StateMachine, Transaction, View, Write};
 use jaco_types::{
-    Claim, ClaimKind, ClusterMeta, DataKey, DeploymentRevision, ErrorCode, ExclusiveSlot, JoinToken, Node,
-    NodeId, NodeOperation, NodeSchedulability, NodeState, NodeStatus, RecoveryRecipient, ReplicaDesired,
-    ReplicaObserved, Stored, Subnet, UserError,
+    Claim, ClaimKind, ClusterMeta, DataKey, DeploymentRevision, ErrorCode, ExclusiveSlot, JoinToken, Node, NodeId,
+    NodeOperation, NodeSchedulability, NodeState, NodeStatus, RecoveryRecipient, ReplicaDesired, ReplicaObserved,
+    Stored, Subnet, UserError,
 };
 
 use crate::rotation::plan_rotation;
@@ -137,8 +137,7 @@ fn apply(machine: &mut StateMachine, meta: &mut EntryMeta, transaction: Transact
 }
 
 fn event(old: &View, life: &NewLife) -> AuditEvent {
-    let gone: Vec<String> =
-        others(old, life.node.id).map(|node| node.hostname.to_string()).collect();
+    let gone: Vec<String> = others(old, life.node.id).map(|node| node.hostname.to_string()).collect();
     let payload = BTreeMap::from([
         ("hostname".to_owned(), life.node.hostname.to_string()),
         ("state_index".to_owned(), old.index().to_string()),
@@ -222,7 +221,12 @@ fn slots(all: &mut Transaction, view: &View, life: &NewLife) {
         }
         if view.get::<ExclusiveSlot>(key).is_none_or(|slot| slot.released) {
             let epoch = view.get::<ExclusiveSlot>(key).map_or(0, |slot| slot.epoch);
-            all.put(ExclusiveSlot { replica: record.id.clone(), owner: ExclusiveSlot::OLD_LIFE, epoch, released: false });
+            all.put(ExclusiveSlot {
+                replica: record.id.clone(),
+                owner: ExclusiveSlot::OLD_LIFE,
+                epoch,
+                released: false,
+            });
         }
     }
 }

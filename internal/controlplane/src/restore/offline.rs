@@ -108,7 +108,12 @@ pub enum WriteStateError {
 ///
 /// # Errors
 /// See [`WriteStateError`]; what was written until then is worthless.
-pub fn write_state(data_dir: &Path, machine: &StateMachine, node: NodeId, address: &str) -> Result<(), WriteStateError> {
+pub fn write_state(
+    data_dir: &Path,
+    machine: &StateMachine,
+    node: NodeId,
+    address: &str,
+) -> Result<(), WriteStateError> {
     let directory = data_dir.join("raft");
     let view = machine.view();
     let incarnation = view.incarnation();

@@ -121,3 +121,24 @@ async fn the_same_request_makes_one_key() {
     let rotated = store.view().audit().filter(|event| event.event == "key_rotated").count();
     assert_eq!(rotated, 2);
 }
+
+#[tokio::test]
+async fn the_leader_replaces_a_key_that_a_removed_node_has_and_others_do_nothing() {
+    let mut founded = Founded::new(1, "a");
+    let (b, _) = founded.join(2, "b");
+    remove(&mut founded, &b);
+    let clock = Arc::new(ManualClock::new(NOW_MS));
+    let store = Arc::new(LocalStore::with_state(clock.clone(), founded.machine.clone(), HubLimits::default()));
+    let enrolment = Enrolment::new(store.clone(), clock, founded.sealing());
+    store.set_leadership(Leadership::Follower { leader: None });
+    enrolment.keep_key().await.unwrap();
+    assert_eq!(epochs(&store.view()), [1]);
+    store.set_leadership(Leadership::Leader { term: store.view().term() });
+    store.fail_next(jaco_state::ProposeError::NoLeader);
+    assert_eq!(enrolment.keep_key().await.unwrap_err().code, ErrorCode::NoLeader);
+    enrolment.keep_key().await.unwrap();
+    assert_eq!(epochs(&store.view()), [2]);
+    let index = store.view().index();
+    enrolment.keep_key().await.unwrap();
+    assert_eq!(store.view().index(), index, "an idle cluster writes nothing");
+}

@@ -143,9 +143,20 @@ impl SessionClient {
     /// None; the type is the one that services have.
     pub async fn run(&self, context: TaskContext) -> Result<(), Infallible> {
         let (mut lease, mut failures): (Option<Lease>, u32) = (None, 0);
+        let mut leaderless: Option<Instant> = None;
+        let mut asked = 0;
         while !context.shutdown.is_cancelled() {
             let begun = Instant::now();
-            let end = match self.leader() {
+            let leader = self.leader();
+            if leader.is_some() {
+                leaderless = None;
+            }
+            let lost = *leaderless.get_or_insert(begun);
+            // Raft tells nothing to one that was removed while it was away; any member does.
+            let other = || (begun.duration_since(lost) > UNREACHABLE_AFTER).then(|| self.any_member(asked)).flatten();
+            let target = leader.or_else(other);
+            asked = asked.wrapping_add(1);
+            let end = match target {
                 Some((node, address)) => {
                     tokio::select! {
                         () = context.shutdown.cancelled() => End::Stopping,
@@ -188,6 +199,15 @@ impl SessionClient {
                 Some((leader, view.get::<Node>(&leader.to_string())?.cluster_address.clone()))
             }
         }
+    }
+
+    /// One of the other members that this node knows of, another one each time.
+    fn any_member(&self, number: usize) -> Option<(NodeId, String)> {
+        let view = self.store.view();
+        let own = self.own.own();
+        let others = view.list::<Node>().filter(|node| node.id != own && !node.cluster_address.is_empty());
+        let others: Vec<_> = others.map(|node| (node.id, node.cluster_address.clone())).collect();
+        others.get(number.checked_rem(others.len())?).cloned()
     }
 
     async fn session(&self, with: NodeId, address: &str, lease: &mut Option<Lease>) -> End {

@@ -192,8 +192,11 @@ impl SessionTable {
     }
 
     fn greet(&self, node: NodeId, hello: &v1::SessionHello) -> Result<v1::SessionResponse, v1::SessionResponse> {
-        let Some(term) = self.lead() else { return Err(self.not_leader()) };
-        if let Some((code, message)) = refusal(&self.inner.store.view(), node, hello) {
+        let term = self.lead();
+        // A tombstone is final: whoever knows of it says so, to one that was away when it was removed and finds no leader.
+        let refusal = refusal(&self.inner.store.view(), node, hello)
+            .filter(|(code, _)| term.is_some() || *code == ErrorCode::NodeRemoved);
+        if let Some((code, message)) = refusal {
             let code = code.as_str().to_owned();
             return Err(response(Response::Refused(v1::SessionRefused { code, message })));
         }
@@ -202,6 +205,7 @@ impl SessionTable {
             let message = format!("this node serves {MAX_SESSIONS} sessions already");
             return Err(response(Response::Refused(v1::SessionRefused { code, message })));
         }
+        let Some(term) = term else { return Err(self.not_leader()) };
         Ok(response(Response::Welcome(v1::SessionWelcome { term })))
     }
 

@@ -4,6 +4,7 @@
 //! are little-endian. The connection below guards the bytes.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use jaco_state::{Command, Stamp};
 use jaco_types::NodeId;
 use prost::Message;
 
@@ -176,6 +177,12 @@ pub struct PeerRequest {
 }
 
 impl PeerRequest {
+    /// A transaction for `to` to carry out if it leads, or else to send on: what a member that does not lead sends.
+    pub fn propose(incarnation: u64, from: NodeId, to: NodeId, command: &Command) -> PeerRequest {
+        let entry = command.encode_entry(Stamp { incarnation, time_ms: 0 });
+        PeerRequest { incarnation, from, to, call: PeerCall::Propose(ProposalRequest { entry, hops: 1 }) }
+    }
+
     /// What it asks for, in a word; for metrics and tests.
     pub fn kind(&self) -> &'static str {
         match self.call {
@@ -448,6 +455,23 @@ impl PeerResponse {
         let (incarnation, body) = decode::<ResponseBody>(RESPONSE_MAGIC, bytes)?;
         let answer = body.answer.ok_or_else(|| unknown("answer"))?;
         Ok(PeerResponse { incarnation, from: NodeId(body.from), answer })
+    }
+
+    /// Log index of the transaction that was proposed; `None` when it was not committed, or nobody knows, or the answer is to
+    /// something else.
+    pub fn committed(&self) -> Option<u64> {
+        match &self.answer {
+            PeerAnswer::Propose(ProposalAnswer { outcome: Some(ProposalOutcome::Committed(committed)) }) => {
+                Some(committed.index)
+            }
+            PeerAnswer::Propose(_)
+            | PeerAnswer::Refused(_)
+            | PeerAnswer::Append(_)
+            | PeerAnswer::Vote(_)
+            | PeerAnswer::Transfer(_)
+            | PeerAnswer::Snapshot(_)
+            | PeerAnswer::ReadIndex(_) => None,
+        }
     }
 
     /// The refusal, if it is one.

@@ -204,14 +204,8 @@ impl Lab {
             removed: AtomicBool::new(false),
         });
         let dialer = Arc::new(Dialer { own, wires: Arc::clone(&self.wires) });
-        let client = SessionClient::new(
-            Arc::clone(&shared),
-            table.clone(),
-            clock.clone(),
-            dialer,
-            voice.clone(),
-            voice.clone(),
-        );
+        let client =
+            SessionClient::new(Arc::clone(&shared), table.clone(), clock.clone(), dialer, voice.clone(), voice.clone());
         let client = Arc::new(client.with_jitter(|| 0.9));
         let supervisor = Supervisor::with_jitter(|| 0.5);
         LeaderLoops::new(shared, table.clone(), Arc::new(store.clone())).spawn(&supervisor);
@@ -232,6 +226,11 @@ impl Lab {
     pub(crate) fn cut_store(&mut self, id: u64) {
         self.cut(id, true, true);
         self.cluster.network.isolate(NodeId(id), self.hosts.keys().map(|other| NodeId(*other)));
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.wires.cuts.lock().unwrap().clear();
+        self.cluster.network.heal();
     }
 
     pub(crate) fn reconnect(&mut self, id: u64) {

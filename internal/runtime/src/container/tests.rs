@@ -13,6 +13,7 @@ fn request(service: &ServiceSpec, api: ApiVersion) -> Result<CreateRequest, Crea
         raft_index: 7,
         deployment: &deployment,
         service,
+        epoch: None,
         peers: &peers,
         api,
     })
@@ -114,4 +115,31 @@ fn exposed_port_ranges_are_spelled_out() {
     let ports = exposed_ports(&["80".to_owned(), "90-92/udp".to_owned()]).unwrap();
     assert_eq!(ports, ["80/tcp", "90/udp", "91/udp", "92/udp"]);
     assert_eq!(exposed_ports(&[]), None);
+}
+
+#[test]
+fn an_exclusive_container_knows_its_epoch_and_no_user_can_forge_it() {
+    let service = service(|spec| {
+        spec.labels = [(label::EPOCH.to_owned(), "999".to_owned())].into();
+        spec.environment = [("JACO_EPOCH", "999"), ("MODE", "a")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    });
+    let deployment = testing::deployment("shop", [("web", service.clone())]);
+    let desired = testing::desired("shop", "web", &service);
+    let body = |epoch| {
+        let input = CreateInput {
+            cluster_id: "c1",
+            desired: &desired,
+            raft_index: 7,
+            epoch,
+            deployment: &deployment,
+            service: &service,
+            peers: &BTreeMap::new(),
+            api: OLD,
+        };
+        config(input).unwrap().body
+    };
+    let exclusive = body(Some(12));
+    assert_eq!(exclusive.labels.unwrap()[label::EPOCH], "12");
+    assert_eq!(exclusive.env.unwrap(), ["MODE=a", "JACO_EPOCH=12"]);
+    assert!(!body(None).labels.unwrap().contains_key(label::EPOCH), "it would be taken for exclusive");
 }

@@ -19,11 +19,8 @@ async fn fill(engine: &Arc<FakeEngine>, cluster: &str) {
         .await
         .unwrap();
     for number in 0..2 {
-        let body = ContainerCreateBody {
-            image: Some("img".to_owned()),
-            labels: Some(labels(cluster)),
-            ..Default::default()
-        };
+        let body =
+            ContainerCreateBody { image: Some("img".to_owned()), labels: Some(labels(cluster)), ..Default::default() };
         let name = format!("c-{cluster}-{number}");
         engine.create_container(&name, None, body).await.unwrap();
     }

@@ -19,6 +19,7 @@ struct Sim {
     health: bool,
     next: u64,
     log: Vec<String>,
+    rights: Rights,
 }
 
 fn id() -> ReplicaId {
@@ -40,6 +41,7 @@ impl Sim {
             health: false,
             next: 0,
             log: Vec::new(),
+            rights: Rights::default(),
         }
     }
 
@@ -83,6 +85,7 @@ impl Sim {
             node: NODE,
             caught_up: self.caught_up,
             may_start: true,
+            rights: &self.rights,
             reporting: false,
             wanted: BTreeMap::new(),
             by_replica: BTreeMap::new(),
@@ -175,7 +178,7 @@ impl Sim {
             Step::Withdraw { container } => {
                 self.memory().withdrawing.insert(container, now.mono_ms);
             }
-            Step::Halt { container, .. } => {
+            Step::Halt { container, .. } | Step::Fence { container, .. } => {
                 self.memory().halted.insert(container.clone());
                 let halted = self.containers.get_mut(&container).unwrap();
                 halted.state = ProcessState::Exited;
@@ -194,11 +197,14 @@ impl Sim {
         let name = container_name(desired, service);
         assert!(self.containers.values().all(|other| other.name != name), "{name} is taken");
         self.next += 1;
-        let labels = [(label::REPLICA_ID, desired.id.to_string()), (label::SPEC_HASH, desired.spec_hash.to_string())];
+        let mut labels =
+            vec![(label::REPLICA_ID, desired.id.to_string()), (label::SPEC_HASH, desired.spec_hash.to_string())];
+        let epoch = self.rights.epochs.get(&desired.id).filter(|_| service.exclusive);
+        labels.extend(epoch.map(|epoch| (label::EPOCH, epoch.to_string())));
         let container = Container {
             id: format!("c{}", self.next),
             name,
-            labels: labels.map(|(key, value)| (key.to_owned(), value)).into(),
+            labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             image: service.container.image.clone(),
             created_at_ms: self.now.wall_ms,
             state: ProcessState::Created,
@@ -565,6 +571,7 @@ fn what_a_replica_leaves_behind_serves_on_and_is_never_made() {
             node: NODE,
             caught_up: true,
             may_start: true,
+            rights: &Rights::default(),
             reporting: false,
             by_replica: by_replica(&wanted, containers),
             wanted,
@@ -655,4 +662,96 @@ proptest! {
         sim.settle();
         sim.assert_done();
     }
+}
+
+/// An exclusive replica whose slot is here, under a lease of this many milliseconds and 10 s to stop.
+fn exclusive(lease_ms: u64) -> Sim {
+    let mut sim = Sim::new();
+    sim.wanted.as_mut().unwrap().1.exclusive = true;
+    sim.wanted.as_mut().unwrap().0.order = ReplaceOrder::StopFirst;
+    lend(&mut sim, lease_ms);
+    sim.rights.epochs.insert(id(), 3);
+    sim.rights.guarded = true;
+    sim
+}
+
+fn lend(sim: &mut Sim, lease_ms: u64) {
+    sim.rights.lease_until = Some(sim.now.mono_ms + lease_ms);
+    sim.rights.stop_by = sim.now.mono_ms + lease_ms + 10_000;
+}
+
+#[test]
+fn an_exclusive_replica_starts_only_with_lease_slot_and_guard() {
+    let without: [fn(&mut Sim); 5] = [
+        |sim| sim.rights.lease_until = None,
+        |sim| sim.rights.lease_until = Some(sim.now.mono_ms + 500),
+        |sim| sim.rights.epochs.clear(),
+        |sim| sim.rights.guarded = false,
+        |sim| sim.rights = Rights::default(),
+    ];
+    for (number, take) in without.into_iter().enumerate() {
+        let mut sim = exclusive(3_600_000);
+        take(&mut sim);
+        sim.settle();
+        assert!(sim.containers.is_empty(), "{number}: {:?}", sim.log);
+    }
+    let mut sim = exclusive(3_600_000);
+    sim.settle();
+    assert_eq!(sim.running().len(), 1);
+    assert_eq!(sim.running()[0].labels[label::EPOCH], "3");
+}
+
+#[test]
+fn the_end_of_a_lease_stops_it_at_once_also_without_a_leader_and_a_new_one_starts_it_again() {
+    let mut sim = exclusive(3_600_000);
+    sim.settle();
+    let container = sim.running()[0].id.clone();
+    sim.containers.get_mut(&container).unwrap().stop_grace = Some(Duration::from_secs(30));
+    sim.caught_up = false;
+    sim.advance(sim.rights.lease_until.unwrap() - sim.now.mono_ms + 1_500);
+    sim.log.clear();
+    sim.settle();
+    assert_eq!(sim.log, [format!("Fence {{ container: {container:?}, grace: 7s }}")], "its grace cut to what is left");
+    assert!(sim.running().is_empty());
+    assert_eq!(sim.memory().failures, 0, "that is no failure of the replica");
+    lend(&mut sim, 3_600_000);
+    sim.settle();
+    assert_eq!(sim.running().len(), 1);
+    assert_eq!(sim.running()[0].id, container, "nobody else had the slot: it is the same container");
+}
+
+#[test]
+fn what_is_late_is_killed_without_any_grace() {
+    let mut sim = exclusive(3_600_000);
+    sim.settle();
+    sim.advance(sim.rights.stop_by - sim.now.mono_ms);
+    sim.log.clear();
+    sim.settle();
+    assert!(sim.log[0].ends_with("grace: 0ns }"), "{:?}", sim.log);
+}
+
+#[test]
+fn a_slot_that_went_elsewhere_or_to_a_new_epoch_ends_the_old_container() {
+    let mut sim = exclusive(3_600_000);
+    sim.settle();
+    let old = sim.running()[0].id.clone();
+    sim.rights.epochs.clear();
+    sim.settle();
+    assert!(sim.running().is_empty());
+    sim.rights.epochs.insert(id(), 9);
+    sim.settle();
+    assert_eq!(sim.running().len(), 1);
+    assert_ne!(sim.running()[0].id, old);
+    assert_eq!(sim.running()[0].labels[label::EPOCH], "9");
+}
+
+#[test]
+fn a_container_left_by_an_exclusive_replica_is_fenced_though_nothing_is_known_to_be_wanted() {
+    let mut sim = exclusive(3_600_000);
+    sim.settle();
+    sim.wanted = None;
+    sim.caught_up = false;
+    sim.rights.lease_until = None;
+    sim.settle();
+    assert!(sim.running().is_empty());
 }

@@ -2,6 +2,7 @@
 //! as a [`Done`].
 
 mod finish;
+mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::{RuntimeError, Shared, report, sight};
 use crate::act::{Job, Look, Outcome, Target};
 use crate::container::peer_services;
 use crate::engine::{ApiVersion, Container, EngineError, EngineVersion, Network};
+use crate::lease::Charge;
 use crate::network::NetworkError;
 use crate::plan::{ImageState, Memory, Now, Step, World, by_replica, must_restart, plan, replica_of, split};
 use crate::pull::{PullError, PullRequest};
@@ -97,11 +99,19 @@ pub(super) struct Keeper {
     list_failures: FailureLog,
     /// Why the last full look failed.
     list_failure: Option<String>,
+    /// What the guard was last charged with.
+    charged: Charge,
+    guarded: bool,
+    /// The guard is asked again then.
+    guard_at: u64,
+    guard_misses: u32,
+    guard_failures: FailureLog,
 }
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (sender, news) = mpsc::channel(256);
+        let charged = rights::take_over(&shared);
         Keeper {
             shared,
             tasks: JoinSet::new(),
@@ -131,13 +141,20 @@ impl Keeper {
             engine_failures: FailureLog::default(),
             list_failures: FailureLog::default(),
             list_failure: None,
+            charged,
+            guarded: false,
+            guard_at: 0,
+            guard_misses: 0,
+            guard_failures: FailureLog::default(),
         }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), RuntimeError> {
         let mut watcher = self.shared.store.watch(WatchFrom::Now);
+        let mut lease = self.shared.exclusive.as_ref().map(|exclusive| exclusive.lease.subscribe());
         loop {
             let wake_at = self.pass();
+            let renewals = self.follows_lease().then_some(lease.as_mut()).flatten();
             let wait = Duration::from_millis(wake_at.saturating_sub(self.now().mono_ms));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -148,6 +165,7 @@ impl Keeper {
                 }
                 Some(news) = self.news.recv() => self.hear(news),
                 Some(done) = self.tasks.join_next() => self.finish(done)?,
+                () = rights::renewed(renewals) => {}
                 () = tokio::time::sleep(wait) => {}
             }
             // Whatever else is there already is worth one pass together.
@@ -236,11 +254,15 @@ impl Keeper {
             let planned = self.replicas(&view, cluster, now);
             wake_at = wake_at.min(planned.unwrap_or(wake_at));
             self.clean_networks(&view, cluster, now);
+        } else if self.follows_lease() {
+            // The engine is away; what it runs may go on as long as the lease does.
+            self.charge(self.charged.containers.clone());
         }
         for (pending, at) in [
             (self.listed && !self.listing, self.look_at),
             (!self.caught_up && !self.catching_up, self.catch_up_at),
             (self.report_at > now.mono_ms, self.report_at),
+            (self.guard_at > now.mono_ms, self.guard_at),
             (self.node_report_at > now.mono_ms, self.node_report_at),
             (matches!(self.engine, EngineState::Up(_)) && !self.listing, self.look_at),
         ] {
@@ -294,6 +316,7 @@ impl Keeper {
             (EngineState::Up(_), None) => return,
         };
         let clean = self.caught_up && !self.unread && !self.runs_unwanted(view);
+        self.shared.reconciled.store(clean && engine.is_ok(), std::sync::atomic::Ordering::Relaxed);
         if self.node_reporting || now.mono_ms < self.node_report_at {
             return;
         }
@@ -326,12 +349,14 @@ impl Keeper {
         let committed = sight::committed(view, node);
         self.forget(|id| wanted.contains_key(id) || committed.contains_key(id));
 
+        let rights = self.rights(view, now);
         let nothing = BTreeMap::new();
         let mut world = World {
             now,
             node,
             caught_up: self.caught_up,
             may_start: true,
+            rights: &rights,
             reporting: self.reporting,
             by_replica: by_replica(&wanted, &self.containers),
             wanted,
@@ -346,6 +371,10 @@ impl Keeper {
                 self.memory.entry(id.clone()).or_insert_with(|| Memory::seed(world.committed.get(id).copied()));
             memory.follow(wanted.desired);
             if let Some(current) = split(&world, id).current {
+                // Its guard may have been faster than this loop: an end without the right to run is no failure.
+                if !rights.allow(current, now) {
+                    memory.halted.insert(current.id.clone());
+                }
                 memory.note(current, now, self.watched);
                 // Wanted again after all.
                 if !must_restart(&world, memory, current) {
@@ -357,6 +386,7 @@ impl Keeper {
 
         world.memory = &self.memory;
         let plan = plan(&world);
+        let guarded = rights::guarded(&world, &plan);
         let jobs: Vec<Job> =
             plan.steps.into_iter().map(|(id, step)| job(&world, cluster, api(&self.engine), id, step)).collect();
         let mut observed = report::observe_all(&world, &blocked);
@@ -366,8 +396,12 @@ impl Keeper {
             }
         }
         self.report(view, &observed, now);
-        let mut wake_at = plan.wake_at;
+        let may_start = self.charge(guarded);
+        let mut wake_at = rights::next_end(&rights, now).into_iter().chain(plan.wake_at).min();
         for job in jobs {
+            if !may_start && rights::is_exclusive_start(&job) {
+                continue;
+            }
             // A withdrawal shows in the next observation at once.
             if matches!(job.step, Step::Withdraw { .. }) {
                 wake_at = Some(now.mono_ms);
@@ -425,7 +459,7 @@ impl Keeper {
                 self.pull(job);
                 return;
             }
-            Step::Halt { container, .. } => {
+            Step::Halt { container, .. } | Step::Fence { container, .. } => {
                 memory.halted.insert(container.clone());
             }
             Step::Start { container, .. } => {
@@ -493,6 +527,7 @@ fn job(world: &World<'_>, cluster: &ClusterMeta, api: ApiVersion, id: ReplicaId,
     let target = world.wanted.get(&id).map(|wanted| Target {
         desired: wanted.desired.clone(),
         raft_index: wanted.raft_index,
+        epoch: world.rights.epochs.get(&wanted.desired.id).copied().filter(|_| wanted.service.exclusive),
         spec: Arc::new(wanted.deployment.clone()),
         peers: peer_services(&wanted.service.container)
             .into_iter()
@@ -509,7 +544,12 @@ fn job(world: &World<'_>, cluster: &ClusterMeta, api: ApiVersion, id: ReplicaId,
             .filter(|container| container.is_up())
             .map(|container| container.networks.values().filter_map(|address| *address).collect())
             .unwrap_or_default(),
-        Step::Pull | Step::Create | Step::Rename { .. } | Step::Start { .. } | Step::Withdraw { .. } => Vec::new(),
+        Step::Pull
+        | Step::Create
+        | Step::Rename { .. }
+        | Step::Start { .. }
+        | Step::Withdraw { .. }
+        | Step::Fence { .. } => Vec::new(),
     };
     Job { id, step, cluster: cluster.clone(), api, target, addresses }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jaco_state::{Transaction, View};
 use jaco_types::{
-    ExclusiveSlot, NodeId, NodeSchedulability, NodeState, NodeStatus, ReplicaId, ReplicaObserved, StateChange,
-    Tombstone,
+    ExclusiveSlot, NodeId, NodeOperation, NodeSchedulability, NodeState, NodeStatus, ReplicaId, ReplicaObserved,
+    StateChange, Tombstone,
 };
 
 use crate::plan::{World, observe};
@@ -109,7 +109,13 @@ pub(super) fn node_status(view: &View, node: NodeId, engine: Result<(), &str>, c
     }
     if own {
         let ready = engine.is_ok() && (clean || status.state == NodeState::Ready);
-        status.state = if ready { NodeState::Ready } else { NodeState::Joining };
+        // One that was away while it was to be emptied goes on with that.
+        status.state = match view.get::<NodeOperation>(&key) {
+            _ if !ready => NodeState::Joining,
+            None => NodeState::Ready,
+            Some(operation) if operation.timed_out => NodeState::DrainTimeout,
+            Some(_) => NodeState::Draining,
+        };
     }
     let schedulable = status.state == NodeState::Ready;
     let mut transaction = Transaction::new(ACTOR);

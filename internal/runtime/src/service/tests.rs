@@ -1,6 +1,7 @@
 //! The loop on the fake engine under paused time, and on a real engine.
 
 mod docker;
+mod exclusive;
 
 use std::time::Duration;
 

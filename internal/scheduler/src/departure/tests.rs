@@ -76,6 +76,12 @@ fn a_removal_waits_for_raft_and_ends_with_the_tombstone_and_free_subnets() {
         node: node_id("b"),
         cidr: "10.244.7.0/24".parse().unwrap(),
     });
+    subnet.put(Claim {
+        kind: ClaimKind::Subnet,
+        key: "10.244.7.0/24".to_owned(),
+        owner: jaco_types::DeploymentName::new("web").unwrap(),
+        detail: String::new(),
+    });
     world.commit(subnet).unwrap();
     ask(&world, "b", NodeOperationKind::Remove, false).unwrap();
     let mut departures = Departures::new();
@@ -88,6 +94,7 @@ fn a_removal_waits_for_raft_and_ends_with_the_tombstone_and_free_subnets() {
     assert!(view.get::<Node>(&key).is_none() && operation(&world, "b").is_none() && state(&world, "b").is_none());
     assert!(view.get::<Tombstone>(&key).is_some());
     assert_eq!(view.list::<Subnet>().count(), 0);
+    assert!(!view.list::<Claim>().any(|claim| claim.kind == ClaimKind::Subnet), "the range is still taken");
     let event = view.audit().find(|record| record.event == "node_remove").unwrap();
     assert_eq!(event.payload.get("hostname").map(String::as_str), Some("b"));
     assert_eq!(event.payload.get("migrated_count").map(String::as_str), Some("1"));
@@ -99,7 +106,16 @@ fn what_would_be_stranded_is_named_and_nothing_is_changed() {
     let never = ServiceSpec { reschedule: Reschedule::Never, ..service(2) };
     let always = ServiceSpec { reschedule: Reschedule::Always, ..with_volume(service(2)) };
     let pinned = with_placement(service(2), hosts(&["a", "b"]));
-    world.apply(spec("web", [("always", always), ("db", with_volume(service(2))), ("free", service(2)), ("never", never), ("pinned", pinned)]));
+    world.apply(spec(
+        "web",
+        [
+            ("always", always),
+            ("db", with_volume(service(2))),
+            ("free", service(2)),
+            ("never", never),
+            ("pinned", pinned),
+        ],
+    ));
     world.settle();
     let before = world.view().index();
     let error = ask(&world, "b", NodeOperationKind::Remove, false).unwrap_err();

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use jaco_state::{Transaction, View};
-use jaco_types::{
-    Authority, DataKey, ErrorCode, OperatorName, RecoveryRecipient, Role, SealedValue, Token, UserError,
-};
+use jaco_types::{Authority, DataKey, ErrorCode, OperatorName, RecoveryRecipient, Role, SealedValue, Token, UserError};
 
 /// What trust in a cluster begins with.
 #[derive(Debug, Clone)]
@@ -71,7 +69,9 @@ pub fn issue_token(view: &View, token: NewToken, now_ms: u64, actor: &str) -> Re
     if view.get::<Token>(&key).is_some_and(|known| known.revoked_at_ms.is_none()) {
         return Err(UserError::new(
             ErrorCode::IdentityExists,
-            format!("{key} has a token already: revoke it first with `jaco token revoke {key}`, or choose another name"),
+            format!(
+                "{key} has a token already: revoke it first with `jaco token revoke {key}`, or choose another name"
+            ),
         )
         .with("identity", &key));
     }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jaco_state::{Transaction, View};
 use crate::departure::{check_drain, held_replicas};
+use jaco_state::{Transaction, View};
 use jaco_types::{
-    DataKey, ErrorCode, Hostname, JoinToken, Joiner, Node, NodeId, NodeOperation, NodeOperationKind, NodeSchedulability,
-    NodeState, NodeStatus, Tombstone, UserError,
+    DataKey, ErrorCode, Hostname, JoinToken, Joiner, Node, NodeId, NodeOperation, NodeOperationKind,
+    NodeSchedulability, NodeState, NodeStatus, Tombstone, UserError,
 };
 
 /// Longest life of a join token.
@@ -125,10 +125,8 @@ pub fn join(view: &View, joining: &Joining, certificate: String, copies: Vec<Dat
     let node = joining.node.clone();
     let id = node.id;
     let mut transaction = Transaction::new("system");
-    transaction.check_unchanged::<JoinToken>(
-        joining.token_hash.as_str(),
-        view.version::<JoinToken>(&joining.token_hash),
-    );
+    transaction
+        .check_unchanged::<JoinToken>(joining.token_hash.as_str(), view.version::<JoinToken>(&joining.token_hash));
     transaction.check_absent::<Node>(id.to_string()).check_absent::<Tombstone>(id.to_string());
     if let Some(token) = view.get::<JoinToken>(&joining.token_hash) {
         let public_key = node.public_keys.first().cloned().unwrap_or_default();

@@ -71,6 +71,21 @@ fn may_start_is_the_rule() {
 }
 
 #[test]
+fn what_an_earlier_life_of_the_cluster_may_be_running_waits_for_an_operator() {
+    let held = slot(ExclusiveSlot::OLD_LIFE, false);
+    let leases = Leases {
+        now: seconds(1_000_000),
+        elected: Duration::ZERO,
+        answered: BTreeMap::new(),
+        terms: LeaseTerms::default(),
+    };
+    for leases in [None, Some(&leases)] {
+        assert_eq!(may_start(Some(&held), A, leases), MayStart::WhenReleased);
+        assert_eq!(may_start(Some(&ExclusiveSlot { released: true, ..held.clone() }), A, leases), MayStart::Now);
+    }
+}
+
+#[test]
 fn epochs_grow_with_every_owner_and_with_the_log() {
     let id = ReplicaId::new("shop-db-0").unwrap();
     assert_eq!(take(Some(&slot(A, false)), &id, A, 100), None, "it has it already");

@@ -36,10 +36,7 @@ fn data_key(copies: &[u64]) -> DataKey {
 }
 
 fn authority(certificate: &str, epoch: u64) -> Authority {
-    Authority {
-        certificate: certificate.to_owned(),
-        key: SealedValue { epoch, bytes: String::new() },
-    }
+    Authority { certificate: certificate.to_owned(), key: SealedValue { epoch, bytes: String::new() } }
 }
 
 fn subnet(node: NodeId, cidr: &str) -> Subnet {
@@ -105,16 +102,8 @@ fn a_node_writes_only_what_it_observes_itself() {
         ("its status", true, fill(|t| done(t.put(status(FROM))))),
         ("another's status", false, fill(|t| done(t.put(status(OTHER))))),
         ("no status", false, fill(|t| done(t.delete::<NodeStatus>(FROM.to_string())))),
-        (
-            "whether it takes replicas",
-            true,
-            fill(|t| done(t.put(NodeSchedulability { id: FROM, schedulable: true }))),
-        ),
-        (
-            "whether another does",
-            false,
-            fill(|t| done(t.put(NodeSchedulability { id: OTHER, schedulable: true }))),
-        ),
+        ("whether it takes replicas", true, fill(|t| done(t.put(NodeSchedulability { id: FROM, schedulable: true })))),
+        ("whether another does", false, fill(|t| done(t.put(NodeSchedulability { id: OTHER, schedulable: true })))),
         ("a replica here", true, Box::new(move |t| done(t.put(seen(own))))),
         ("a replica elsewhere", false, Box::new(move |t| done(t.put(seen(others))))),
         (
@@ -122,11 +111,7 @@ fn a_node_writes_only_what_it_observes_itself() {
             false,
             Box::new(move |t| done(t.put(ReplicaObserved { node: FROM, ..seen(others) }))),
         ),
-        (
-            "its status and another's",
-            false,
-            fill(|t| done(t.put(status(FROM)).put(status(OTHER)))),
-        ),
+        ("its status and another's", false, fill(|t| done(t.put(status(FROM)).put(status(OTHER))))),
         (
             "a subnet with its range",
             true,

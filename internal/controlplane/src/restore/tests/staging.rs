@@ -32,9 +32,10 @@ fn staged(folder: &Path, lock: &DataDirLock, replaced: Replaced) {
 
 #[test]
 fn a_new_life_takes_the_place_of_the_old_one() {
-    for (replaced, left) in
-        [(Replaced::Discard, vec!["lock", "node", "raft"]), (Replaced::Keep, vec!["before-recover-1", "lock", "node", "raft"])]
-    {
+    for (replaced, left) in [
+        (Replaced::Discard, vec!["lock", "node", "raft"]),
+        (Replaced::Keep, vec!["before-recover-1", "lock", "node", "raft"]),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let lock = DataDirLock::acquire(folder.path()).unwrap();
         staged(folder.path(), &lock, replaced);

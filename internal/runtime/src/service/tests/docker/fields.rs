@@ -313,6 +313,7 @@ async fn every_field_reaches_the_engine() {
         let api = ApiVersion(1, 41);
         let cluster = testing::cluster(&lab.cluster, &lab.pool);
         let request = config(CreateInput {
+            epoch: None,
             cluster_id: &lab.cluster,
             desired: &desired,
             raft_index: 5,
