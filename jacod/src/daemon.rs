@@ -48,7 +48,6 @@ const MEMBERS: &str = "members";
 const API_TLS: &str = "api-tls";
 const CERTIFICATE: &str = "node-certificate";
 const SESSION: &str = "session";
-const DATA_KEYS: &str = "data-keys";
 const STORE: &str = "store";
 
 /// The order in which tasks stop: first what takes requests, then what acts on them.
@@ -80,9 +79,6 @@ const SCHEDULER_TICK: Duration = Duration::from_secs(30);
 
 /// Whether the node's certificate is to be renewed is looked at this often.
 const CERTIFICATE_TICK: Duration = Duration::from_secs(60);
-
-/// Each step of a rotation of the data key follows the one before within this time.
-const DATA_KEYS_TICK: Duration = Duration::from_secs(5);
 
 /// A published port that cannot be opened is told within this time; the ingress tries it each second.
 const PORTS_TICK: Duration = Duration::from_secs(2);
@@ -146,7 +142,6 @@ struct Built {
 struct Network {
     trust: Trust,
     enrolment: Enrolment,
-    sealing: Sealing,
     /// The way to other members.
     dialer: Members,
     /// Sessions of all nodes, while this one leads.
@@ -209,7 +204,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let store: Arc<dyn Store> = Arc::new(control_plane.clone());
     let rebuild = CancellationToken::new();
     let sealing = trust.as_ref().map(|trust| Sealing::new(node, trust.seal_key.clone()));
-    let enrolment = sealing.clone().map(|sealing| Enrolment::new(Arc::clone(&store), Arc::clone(&clock), sealing));
+    let enrolment = sealing.map(|sealing| Enrolment::new(Arc::clone(&store), Arc::clone(&clock), sealing));
     let lease = LeaseHandle::default();
     let runtime = Arc::new(build_runtime(&config, &store, node, &ingress, lease.clone()));
     let sessions = SessionTable::new(SessionTableOptions {
@@ -258,13 +253,12 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         hostname: config.hostname.clone(),
         version: VERSION,
     });
-    let network = match (trust, enrolment, sealing, members) {
-        (Some(trust), Some(enrolment), Some(sealing), Some(dialer)) => Some(Network {
+    let network = match (trust, enrolment, members) {
+        (Some(trust), Some(enrolment), Some(dialer)) => Some(Network {
             members: bind("cluster_addr", config.cluster_addr)?,
             api: bind("listen_addr", config.listen_addr)?,
             trust,
             enrolment,
-            sealing,
             dialer,
             sessions,
             lease,

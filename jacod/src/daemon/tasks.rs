@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members, serve_tls, serve_unix};
-use jaco_controlplane::{BootClock, LeaderLoops, SessionClient, plan_rotation};
+use jaco_controlplane::{BootClock, LeaderLoops, SessionClient};
 use jaco_ingress::port_details;
-use jaco_state::{Leadership, ProposeError, Store};
+use jaco_state::{ProposeError, Store};
 use jaco_task::{Backoff, LoopSpec, OnExit, Wake};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{
-    API, API_TLS, Built, CERTIFICATE, CERTIFICATE_TICK, DATA_KEYS, DATA_KEYS_TICK, MEMBERS, METRICS, Network, PORTS,
-    PORTS_TICK, ROUTES, RUNTIME, SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, SESSION, STORE,
+    API, API_TLS, Built, CERTIFICATE, CERTIFICATE_TICK, MEMBERS, METRICS, Network, PORTS, PORTS_TICK, ROUTES, RUNTIME,
+    SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, SESSION, STORE,
 };
 
 use crate::adapt::RuntimeLogs;
@@ -38,7 +38,6 @@ impl Built {
             self.spawn_renewal(network);
             self.spawn_data_key(network);
             self.spawn_session(network);
-            self.spawn_data_keys(network);
             let store: Arc<dyn Store> = Arc::new(self.control_plane.clone());
             let raft = Arc::new(self.control_plane.clone());
             LeaderLoops::new(store, network.sessions.clone(), raft).spawn(&self.supervisor);
@@ -65,7 +64,7 @@ impl Built {
             let (api, acceptor) = (api.clone(), acceptor.clone());
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
             async move {
-                serve_members(api, listener?, acceptor?, PortLimits::default(), context.shutdown)
+                Box::pin(serve_members(api, listener?, acceptor?, PortLimits::default(), context.shutdown))
                     .await
                     .map_err(|error| error.to_string())
             }
@@ -181,25 +180,6 @@ impl Built {
         });
     }
 
-    /// Replaces the data key when one that left knows it, and seals again what an older one sealed. Only the leader does.
-    fn spawn_data_keys(&self, network: &Network) {
-        let (control_plane, sealing) = (self.control_plane.clone(), network.sealing.clone());
-        self.supervisor.spawn_loop(LoopSpec::new(DATA_KEYS, DATA_KEYS_TICK), Wake::new(), move |_context| {
-            let (control_plane, sealing) = (control_plane.clone(), sealing.clone());
-            async move {
-                let Leadership::Leader { term } = control_plane.leadership() else { return Ok(()) };
-                let planned = plan_rotation(&control_plane.view(), &sealing).map_err(|error| error.to_string())?;
-                let Some(mut transaction) = planned else { return Ok(()) };
-                transaction.check_term(term);
-                match control_plane.propose(transaction).await {
-                    // The state has moved on: the next pass looks at it anew.
-                    Ok(_) | Err(ProposeError::Refused { .. }) => Ok(()),
-                    Err(error) => Err(error.to_string()),
-                }
-            }
-        });
-    }
-
     /// Renews the node's certificate.
     fn spawn_renewal(&self, network: &Network) {
         let renewal = Renewal {
@@ -235,7 +215,7 @@ impl Built {
             let (api, acceptor) = (api.clone(), acceptor.clone());
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
             async move {
-                serve_tls(api, listener?, acceptor?, PortLimits::default(), context.shutdown)
+                Box::pin(serve_tls(api, listener?, acceptor?, PortLimits::default(), context.shutdown))
                     .await
                     .map_err(|error| error.to_string())
             }
