@@ -176,6 +176,7 @@ fn request(spec: &DeploymentSpec, index: u32, api: jaco_runtime::engine::ApiVers
         deployment: spec,
         service,
         peers: &BTreeMap::new(),
+        epoch: None,
         api,
     };
     Ok(config(input)?)

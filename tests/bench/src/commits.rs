@@ -129,7 +129,10 @@ fn in_process(
     for (writers, rounds) in WRITERS.into_iter().zip(&ours) {
         report.add(Figure {
             part: 'a',
-            name: format!("commits, {writers} writer{}, beside a preallocated file", if writers == 1 { "" } else { "s" }),
+            name: format!(
+                "commits, {writers} writer{}, beside a preallocated file",
+                if writers == 1 { "" } else { "s" }
+            ),
             unit: "/s",
             ours: rounds.measure(),
             floor: Some(("append + fdatasync, preallocated, 1 writer".to_owned(), preallocated.measure())),

@@ -115,6 +115,6 @@ fn engine_pid(engine: &Engine) -> anyhow::Result<u32> {
 
 /// Lets time pass: it is what is measured here.
 #[allow(clippy::disallowed_methods)] // Nothing is waited for but the time itself.
-fn wait(length: Duration) {
+pub(crate) fn wait(length: Duration) {
     std::thread::sleep(length);
 }

@@ -1,6 +1,6 @@
 //! `make bench`: every figure of the product beside a floor or a peer that was measured in the same run.
 //!
-//! Usage: `jaco-bench [a b c d e f]`; without arguments all parts run. `BENCH_QUICK=1` takes fewer and shorter rounds: good for seeing
+//! Usage: `jaco-bench [a b c d e f g h i j k]`; without arguments all parts run. `BENCH_QUICK=1` takes fewer and shorter rounds: good for seeing
 //! that a part runs, not for its figures. The programs under test are taken from `JACO_BIN_DIR`; the table goes to standard output,
 //! the same as JSON to the file that `BENCH_JSON` names.
 //!
@@ -9,19 +9,25 @@
 
 mod about;
 mod apply;
+mod cluster;
 mod commits;
 mod corpus;
+mod failover;
+mod hosts;
 mod idle;
 mod image;
 mod ingress;
+mod install;
 mod node;
 mod peers;
 mod process;
+mod quiet;
 mod report;
 mod stats;
 mod watchers;
+mod writes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -57,12 +63,22 @@ const PARTS: &[(char, &str, Part)] = &[
     ('d', "an idle daemon", idle::run),
     ('e', "1,000 watchers", watchers::run),
     ('f', "validate over the corpus", corpus::run),
+    ('g', "writes on three members", writes::run),
+    ('h', "the leader is killed", failover::run),
+    ('i', "an idle cluster", quiet::run),
+    ('j', "a snapshot for a fresh member", install::run),
+    ('k', "joins, and a killed host", hosts::run),
 ];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let [member, folder] = wanted.as_slice()
+        && member == "member"
+    {
+        return run_member(Path::new(folder));
+    }
     if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, ..)| part.to_string() == **name)) {
-        say(&format!("there is no part {unknown}: the parts are a to f"));
+        say(&format!("there is no part {unknown}: the parts are a to k"));
         return ExitCode::from(2);
     }
     let settings = Settings { quick: std::env::var_os("BENCH_QUICK").is_some_and(|value| value != "0") };
@@ -85,6 +101,17 @@ fn main() -> ExitCode {
     }
     say(&format!("written to {}", path.display()));
     if report.has_failures() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// This program as one member of a cluster that another one of it measures.
+fn run_member(folder: &Path) -> ExitCode {
+    match cluster::run_member(folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("the member ends: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Tells how far the run is.

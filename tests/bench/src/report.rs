@@ -48,7 +48,7 @@ pub(crate) enum Bar {
 /// One line of the table.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
-    /// Part of the benchmark, `a` to `f`.
+    /// Part of the benchmark, `a` to `k`.
     pub(crate) part: char,
     /// What was measured.
     pub(crate) name: String,
