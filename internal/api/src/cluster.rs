@@ -129,6 +129,8 @@ impl Cluster for Api {
 fn cluster_status(view: &View, consensus: &ConsensusStatus) -> Option<v1::ClusterStatusResponse> {
     let cluster = view.cluster()?;
     let leader = consensus.leader.and_then(|id| view.get::<Node>(&id.to_string()));
+    let mut nodes: Vec<v1::Member> = view.list::<Node>().map(|node| member(view, consensus, node)).collect();
+    nodes.sort_by(|a, b| a.hostname.cmp(&b.hostname));
     Some(v1::ClusterStatusResponse {
         initialized: true,
         cluster_id: cluster.cluster_id.clone(),
@@ -137,7 +139,7 @@ fn cluster_status(view: &View, consensus: &ConsensusStatus) -> Option<v1::Cluste
         leader_addr: leader.map(|node| node.grpc_address.clone()),
         raft_index: consensus.index,
         quorum: consensus.quorum,
-        nodes: view.list::<Node>().map(|node| member(view, consensus, node)).collect(),
+        nodes,
     })
 }
 

@@ -1,6 +1,5 @@
 //! The part of `Cluster` about nodes: joining, listing, emptying, letting go.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jaco_controlplane::JoinRequest;
@@ -8,8 +7,8 @@ use jaco_identity::{Certificate, CertificateRequest, JoinSecret, SealPublicKey};
 use jaco_proto::v1;
 use jaco_state::{RequestId, View};
 use jaco_types::{
-    ErrorCode, Hostname, InvalidName, JoinToken, Node, NodeId, NodeOperation, NodeOperationKind, NodeState, NodeStatus,
-    ReplicaDesired, ReplicaId, ReplicaObserved, UserError,
+    ErrorCode, Hostname, InvalidName, JoinToken, Node, NodeId, NodeOperation, NodeOperationKind, ReplicaDesired,
+    UserError,
 };
 
 use crate::Api;
@@ -128,14 +127,10 @@ impl Api {
 pub(crate) fn progress(view: &View, host: &Hostname) -> v1::NodeProgressResponse {
     let node = view.list::<Node>().find(|node| node.hostname == *host);
     let operation = node.and_then(|node| view.get::<NodeOperation>(&node.id.to_string()));
-    // What is to stop there runs until the node says that it is gone; a dead node says nothing.
-    let speaks = node
-        .and_then(|node| view.get::<NodeStatus>(&node.id.to_string()))
-        .is_some_and(|status| !matches!(status.state, NodeState::Down | NodeState::Unreachable));
-    let is_here = |on: NodeId| node.is_some_and(|node| node.id == on);
-    let desired = view.list::<ReplicaDesired>().filter(|replica| is_here(replica.node)).map(|replica| &replica.id);
-    let running = view.list::<ReplicaObserved>().filter(|replica| speaks && is_here(replica.node));
-    let remaining: BTreeSet<&ReplicaId> = desired.chain(running.map(|replica| &replica.id)).collect();
+    let remaining = view
+        .list::<ReplicaDesired>()
+        .filter(|replica| node.is_some_and(|node| node.id == replica.node))
+        .map(|replica| replica.id.to_string());
     let migrated = operation.iter().flat_map(|operation| &operation.migrated).map(|moved| v1::MigratedReplica {
         replica_id: moved.replica.to_string(),
         from: moved.from.to_string(),
@@ -146,7 +141,7 @@ pub(crate) fn progress(view: &View, host: &Hostname) -> v1::NodeProgressResponse
         member: node.is_some(),
         under_way: operation.is_some_and(|operation| !operation.timed_out),
         timed_out: operation.is_some_and(|operation| operation.timed_out),
-        remaining: remaining.into_iter().map(ToString::to_string).collect(),
+        remaining: remaining.collect(),
         migrated: migrated.collect(),
         dropped: operation.iter().flat_map(|operation| &operation.dropped).map(ToString::to_string).collect(),
     }
