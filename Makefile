@@ -5,13 +5,14 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build release test quick fmt lint policy unit integration e2e demo lab bench install clean
+.PHONY: help build release test quick fmt lint policy unit integration e2e demo lab sim bench install clean
 
 help:
-	@echo "make demo     a one-node cluster in a throw-away directory, with an example behind the ingress"
+	@echo "make demo     a one-node cluster in a throw-away directory, with an example behind the ingress; NODES=3: three hosts, one dies"
 	@echo "make lab      HOSTS=3 hosts on this machine, each with its own network, engine and jacod, to play with; jaco-lab down ends it"
 	@echo "make test     everything: format, lints, policy, unit, property, crash and end-to-end tests"
 	@echo "make quick    the fast part of it: format, lints, policy, unit tests"
+	@echo "make sim      SEEDS=100 simulated clusters that everything happens to, from SEED=1 on; a failure prints its seed and trace"
 	@echo "make bench    the figures, each beside its floor or peer"
 	@echo "make release  optimised programs in target/release"
 	@echo "make install  programs and units below DESTDIR (PREFIX=$(PREFIX))"
@@ -52,16 +53,18 @@ integration:
 	@.ci/install test
 	@echo "== tests on real disks, sockets and a real engine; the real programs from end to end"
 	$(CARGO) build --locked --workspace --bins
-	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test '*' -- --nocapture
+	JACO_SIM_SEEDS=$${JACO_SIM_SEEDS:-200} JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test '*' -- --nocapture
 
 # The end-to-end tests alone.
 e2e:
 	@.ci/install test
 	$(CARGO) build --locked --workspace --bins
-	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input --test lab -- --nocapture
+	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input --test lab --test cluster -- --nocapture
 
+# NODES=3: several hosts, one of which is killed.
+NODES ?= 1
 demo:
-	@tests/demo/run
+	@NODES=$(NODES) tests/demo/run
 
 # Several hosts, left up: target/debug/jaco-lab says what can be done with them.
 HOSTS ?= 3
@@ -69,6 +72,13 @@ lab:
 	@.ci/install test
 	$(CARGO) build --locked --workspace --bins
 	@target/debug/jaco-lab up $(HOSTS)
+
+# A failing seed again: make sim SEEDS=1 SEED=n.
+SEEDS ?= 100
+SEED ?= 1
+sim:
+	$(CARGO) build --locked --workspace --bins
+	@target/debug/jaco-sim --seeds $(SEEDS) --seed $(SEED)
 
 bench:
 	@.ci/install bench

@@ -2,6 +2,7 @@
 //!
 //! To be used on a current-thread runtime with paused time; what happens then depends on the seed alone.
 
+mod log;
 mod network;
 mod seeded;
 
@@ -16,8 +17,9 @@ use jaco_controlplane::{
 use jaco_state::{Leadership, Store, Transaction};
 use jaco_types::NodeId;
 
-pub use network::{Fate, MemoryNetwork};
-pub use seeded::{SeededRandomness, TokioClock};
+pub use log::VolatileLog;
+pub use network::{Fate, MemoryNetwork, Weather};
+pub use seeded::{JumpingClock, SeededRandomness, TokioClock};
 
 use crate::records::{INCARNATION, cluster_meta};
 

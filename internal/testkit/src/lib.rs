@@ -12,7 +12,8 @@ mod store;
 pub use clock::ManualClock;
 #[cfg(feature = "cluster")]
 pub use cluster::{
-    ClusterError, Fate, MemoryCluster, MemoryDisk, MemoryNetwork, SeededRandomness, SeededStore, TokioClock, target,
+    ClusterError, Fate, JumpingClock, MemoryCluster, MemoryDisk, MemoryNetwork, SeededRandomness, SeededStore,
+    TokioClock, VolatileLog, Weather, target,
 };
 pub use records::{
     CLUSTER_ID, Deployed, INCARNATION, ReadyNode, claim, cluster_meta, deployed, deployment_name, deployment_spec,

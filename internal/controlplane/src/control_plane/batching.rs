@@ -88,6 +88,7 @@ pub(super) async fn run<R: Runtime>(inner: Arc<Inner<R>>, mut queue: Queue) {
         }
     };
     tokio::select! {
+        biased;
         () = send_all => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }

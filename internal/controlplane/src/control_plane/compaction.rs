@@ -18,6 +18,7 @@ pub(super) async fn run<R: Runtime>(inner: Arc<Inner<R>>) {
     let mut stopping = inner.stopping.subscribe();
     loop {
         tokio::select! {
+            biased;
             () = inner.machine.grown.notified() => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
@@ -26,6 +27,7 @@ pub(super) async fn run<R: Runtime>(inner: Arc<Inner<R>>) {
             Err(error) if is_disk_full(&error) => {
                 tracing::warn!(%error, "no room for a snapshot; it is tried again while the log grows");
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(RETRY) => inner.machine.grown.notify_one(),
                     _ = stopping.wait_for(|stopping| *stopping) => return,
                 }
@@ -48,6 +50,7 @@ pub(super) async fn compact<R: Runtime>(inner: &Arc<Inner<R>>) -> io::Result<()>
     let mut stopping = inner.stopping.subscribe();
     while metrics.borrow_watched().snapshot.is_none_or(|known| known.index < last.index) {
         tokio::select! {
+            biased;
             changed = metrics.changed() => changed.map_err(|_| io::Error::other("raft has ended"))?,
             _ = stopping.wait_for(|stopping| *stopping) => return Err(io::Error::other("the store is stopping")),
         }

@@ -91,6 +91,7 @@ async fn send<R: Runtime>(
     let asked = leader.node_id;
     let mut answer = std::pin::pin!(inner.network.call(leader, call, left));
     let answer = tokio::select! {
+        biased;
         answer = &mut answer => answer,
         // One that hangs is not waited for once it has a successor, who can tell by the request id what became of it.
         () = inner.succession(asked, deadline) => tokio::time::timeout(inner.timing.heartbeat, answer)

@@ -44,12 +44,13 @@ impl<R: Runtime> Inner<R> {
         Some(RaftTarget { node_id: NodeId(leader), address: peer.address.clone() })
     }
 
-    /// Resolves when another node leads than the one asked, and never after the deadline.
+    /// Resolves when another node leads than the one asked, or the store stops, and never after the deadline.
     pub(super) async fn succession(&self, asked: NodeId, deadline: Instant) {
         loop {
             let mut change = self.leader_change();
             let leads_here = matches!(self.leadership(), Leadership::Leader { .. });
-            if leads_here || self.other_leader().is_some_and(|leader| leader.node_id != asked) {
+            let has_successor = self.other_leader().is_some_and(|leader| leader.node_id != asked);
+            if leads_here || has_successor || self.has_failed() {
                 return;
             }
             if !change.wait(deadline, self.timing.heartbeat).await {
@@ -105,12 +106,20 @@ pub(super) struct LeaderChange<R: Runtime> {
 }
 
 impl<R: Runtime> LeaderChange<R> {
-    /// Waits for a change, but not longer than `pause`; false when the deadline has passed.
+    /// Waits for a change, but not longer than `pause`; false when the deadline has passed or the store stops, so that nobody waits in
+    /// a loop that never waits.
     pub(super) async fn wait(&mut self, deadline: Instant, pause: Duration) -> bool {
         let next = deadline.min(Instant::now() + pause);
+        let changed = async {
+            if self.receiver.changed().await.is_err() {
+                // Raft has ended, which is no change to look at.
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
-            _ = self.receiver.changed() => {}
-            _ = self.stopping.wait_for(|stopping| *stopping) => {}
+            biased;
+            _ = self.stopping.wait_for(|stopping| *stopping) => return false,
+            () = changed => {}
             () = tokio::time::sleep_until(next) => {}
         }
         Instant::now() < deadline

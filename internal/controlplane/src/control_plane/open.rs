@@ -196,6 +196,7 @@ async fn watch_raft<R: Runtime>(inner: Arc<Inner<R>>) {
             return inner.fail(fatal.to_string());
         }
         tokio::select! {
+            biased;
             () = notified => {}
             changed = metrics.changed() => if changed.is_err() && !*stopping.borrow() {
                 let state = inner.raft.metrics().borrow_watched().running_state.clone();

@@ -43,6 +43,7 @@ async fn attempt<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<View, ProposeError
             let deadline = 2 * inner.timing.election_max;
             let asked = leader.node_id;
             let answer = tokio::select! {
+                biased;
                 answer = inner.network.call(leader, PeerCall::ReadIndex(ReadIndex {}), deadline) => answer,
                 // One that hangs is not waited for once it has a successor.
                 () = inner.succession(asked, Instant::now() + deadline) => return Err(ProposeError::NoLeader),

@@ -34,6 +34,9 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// A change of the membership is under way: it is not committed, or has its second half before it.
     pub changing: bool,
+    /// The voters that a change is to end with whose first half is committed: when nobody goes on with it, as its leader is gone, it is
+    /// carried on by changing to these.
+    pub half_changed: Option<Vec<NodeId>>,
     /// Index that the newest snapshot ends at.
     pub snapshot_index: Option<u64>,
     /// The log's own numbers.
@@ -85,6 +88,9 @@ pub(super) fn status<R: Runtime>(inner: &Inner<R>) -> Status {
         })
         .collect();
     let of = |voter: bool| members.iter().filter(|member| member.voter == voter).map(|member| member.node_id).collect();
+    let is_committed = metrics.membership_config == metrics.committed_membership_config;
+    let joint = membership.get_joint_config();
+    let goal = joint.last().filter(|_| is_committed && joint.len() > 1);
     Status {
         applied_index,
         last_index,
@@ -96,6 +102,7 @@ pub(super) fn status<R: Runtime>(inner: &Inner<R>) -> Status {
         learners: of(false),
         changing: metrics.membership_config != metrics.committed_membership_config
             || membership.get_joint_config().len() > 1,
+        half_changed: goal.map(|voters| voters.iter().map(|voter| NodeId(*voter)).collect()),
         members,
         snapshot_index,
         log,

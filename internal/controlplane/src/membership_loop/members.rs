@@ -39,6 +39,13 @@ pub enum MembersError {
         #[source]
         source: MembershipError,
     },
+    /// A change that a leader before this one left half-done was not finished.
+    #[error("a change of voters that was left half-done was not finished")]
+    Unfinished {
+        /// Why.
+        #[source]
+        source: MembershipError,
+    },
     /// A record could not be written.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -101,6 +108,12 @@ impl LoopBody for MembersPass {
         for _ in 0..STEPS {
             let Some((term, sessions)) = self.table.peek() else { return Ok(()) };
             let (view, status) = (self.store.view(), self.raft.status());
+            if let Some(voters) = &status.half_changed {
+                // A leader before this one was lost between the two halves; nobody else goes on.
+                let changed = self.raft.change_voters(voters.iter().copied().collect()).await;
+                changed.map_err(|source| MembersError::Unfinished { source })?;
+                continue;
+            }
             if view.cluster().is_none() || status.changing || context.shutdown.is_cancelled() {
                 return Ok(());
             }

@@ -31,6 +31,7 @@ fn status(members: Vec<MemberStatus>) -> Status {
         learners,
         members,
         changing: false,
+        half_changed: None,
         snapshot_index: None,
         log: LogUsage::default(),
     }

@@ -208,6 +208,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Link<R> {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
         tokio::select! {
+            biased;
             sent = self.send_snapshot(vote_from_raft(&vote), snapshot.snapshot) => sent,
             closed = cancel => Err(StreamingError::Closed(closed)),
         }

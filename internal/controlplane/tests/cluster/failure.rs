@@ -117,3 +117,21 @@ async fn a_leader_that_is_heard_and_hears_nobody_is_replaced() {
     agree(&cluster, &["a", "b"]).await;
     shutdown(&mut cluster).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_under_way_when_its_node_stops_ends_with_it() {
+    let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
+    let follower = cluster.store(node(2)).unwrap().clone();
+    cluster.until("it follows", |_| follower.status().leader == Some(node(1))).await.unwrap();
+    cluster.network.cut(node(2), node(1));
+    let begun = Instant::now();
+    let reading = follower.linearizable_view();
+    let stopping = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        follower.halt().await;
+    };
+    let (read, ()) = tokio::join!(reading, stopping);
+    assert_eq!(read.err(), Some(ProposeError::Stopped));
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    shutdown(&mut cluster).await;
+}

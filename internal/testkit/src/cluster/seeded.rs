@@ -1,6 +1,6 @@
 //! Time and randomness of a simulation.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jaco_controlplane::Randomness;
@@ -49,5 +49,34 @@ impl Clock for TokioClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+}
+
+/// A [`TokioClock`] whose wall time somebody sets, forwards or back.
+#[derive(Debug)]
+pub struct JumpingClock {
+    clock: TokioClock,
+    jumped_ms: AtomicI64,
+}
+
+impl JumpingClock {
+    /// A clock that has not jumped yet, see [`TokioClock::new`].
+    pub fn new(wall_ms: u64) -> Self {
+        JumpingClock { clock: TokioClock::new(wall_ms), jumped_ms: AtomicI64::new(0) }
+    }
+
+    /// Moves the wall time by so many milliseconds.
+    pub fn jump(&self, by_ms: i64) {
+        self.jumped_ms.fetch_add(by_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for JumpingClock {
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms().saturating_add_signed(self.jumped_ms.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 }
