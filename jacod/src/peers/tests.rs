@@ -15,7 +15,7 @@ use jaco_identity::{
     RequestNames, SealSecretKey, ServerOptions, SystemWallClock, Trust,
 };
 use jaco_scheduler::LeaseTerms;
-use jaco_state::{Leadership, Store, SystemClock, Transaction};
+use jaco_state::{Leadership, ProposeError, Store, SystemClock, Transaction};
 use jaco_types::{Claim, ClaimKind, ClusterMeta, DeploymentName, Hostname, Node, NodeId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -121,8 +121,8 @@ impl Member {
     }
 }
 
-fn claim(key: &str) -> Transaction {
-    let mut transaction = Transaction::new("system");
+fn claim(key: &str, actor: &str) -> Transaction {
+    let mut transaction = Transaction::new(actor);
     transaction.put(Claim {
         kind: ClaimKind::Port,
         key: key.to_owned(),
@@ -168,16 +168,20 @@ async fn three_stores_are_one_over_tls() {
     }
     first.store.change_voters(BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)])).await.unwrap();
 
-    let commit = first.store.propose(claim("tcp/1")).await.unwrap();
+    let commit = first.store.propose(claim("tcp/1", "local")).await.unwrap();
     for member in [&second, &third] {
         let view = tokio::time::timeout(PATIENCE, member.store.reached(commit.index)).await.unwrap().unwrap();
         assert!(view.get::<Claim>("port:tcp/1").is_some());
     }
 
     // A write on a follower goes to the leader, and is in the follower's own view when it returns.
-    second.store.propose(claim("tcp/2")).await.unwrap();
+    second.store.propose(claim("tcp/2", "local")).await.unwrap();
     assert!(second.store.view().get::<Claim>("port:tcp/2").is_some());
     assert!(third.store.linearizable_view().await.unwrap().get::<Claim>("port:tcp/2").is_some());
+
+    // The leader judges it again: a node by itself writes its own observations only.
+    let refused = second.store.propose(claim("tcp/9", "system")).await;
+    assert!(matches!(refused, Err(ProposeError::NotPermitted { .. })), "{refused:?}");
 
     // A leader that stops hands over; the others go on.
     first.stop().await;
@@ -185,8 +189,8 @@ async fn three_stores_are_one_over_tls() {
         [&second, &third].into_iter().find(|member| matches!(member.store.leadership(), Leadership::Leader { .. }))
     })
     .await;
-    third.store.propose(claim("tcp/3")).await.unwrap();
-    second.store.propose(claim("tcp/4")).await.unwrap();
+    third.store.propose(claim("tcp/3", "local")).await.unwrap();
+    second.store.propose(claim("tcp/4", "local")).await.unwrap();
     second.stop().await;
     third.stop().await;
 }
