@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use jaco_sim::{Failed, Passed};
+use clap::ValueEnum;
+use jaco_sim::{Passed, Sabotage};
 
 /// Runs simulated clusters and breaks them.
 #[derive(Parser)]
@@ -24,7 +25,11 @@ struct Arguments {
     threads: Option<usize>,
     /// Break this, to see that it is noticed.
     #[arg(long, value_enum)]
-    sabotage: Option<jaco_sim::Sabotage>,
+    sabotage: Option<Sabotage>,
+    /// Run the one seed in this process: each has one of its own, since tokio counts the runtimes of a process and its choices follow from
+    /// the count.
+    #[arg(long, hide = true)]
+    here: bool,
     /// Print what each seed did.
     #[arg(long)]
     verbose: bool,
@@ -38,22 +43,69 @@ struct Totals {
     undecided: u64,
     watched: u64,
     exclusive_starts: u64,
-    failed: Option<Box<Failed>>,
+    failed: Option<String>,
 }
 
 impl Totals {
-    fn add(&mut self, passed: &Passed) {
+    /// Adds what a seed printed: numbers with their names.
+    fn add(&mut self, printed: &str) {
+        let number = |name: &str| {
+            let found = printed.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            found.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+        };
         self.passed += 1;
-        self.entries += passed.entries;
-        self.operations += passed.operations;
-        self.undecided += passed.undecided;
-        self.watched += passed.watched;
-        self.exclusive_starts += passed.exclusive_starts;
+        self.entries += number("entries");
+        self.operations += number("operations");
+        self.undecided += number("undecided");
+        self.watched += number("watched");
+        self.exclusive_starts += number("exclusive_starts");
     }
+}
+
+/// One line about a seed that passed.
+fn line(passed: &Passed) -> String {
+    let Passed { trace_hash, events, entries, operations, undecided, watched, exclusive_starts, joined, terms } =
+        passed;
+    format!(
+        "trace={trace_hash:016x} events={events} entries={entries} operations={operations} undecided={undecided} watched={watched} \
+         exclusive_starts={exclusive_starts} joined={joined} terms={terms}"
+    )
+}
+
+/// Runs one seed in this process, and prints what came of it.
+fn here(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
+    let ended = match sabotage {
+        None => jaco_sim::run(seed),
+        Some(sabotage) => jaco_sim::run_broken(seed, sabotage),
+    };
+    let (text, code) = match ended {
+        Ok(passed) => (line(&passed), ExitCode::SUCCESS),
+        Err(failed) => (failed.to_string(), ExitCode::FAILURE),
+    };
+    // Nobody to tell it to is no failure of the simulation.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    code
+}
+
+/// Runs one seed in a process of its own: what it printed, or how it failed.
+fn apart(seed: u64, sabotage: Option<Sabotage>) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("seed {seed} cannot be run: {error}");
+    let mut command = std::process::Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(["--here", "--seed", &seed.to_string()]);
+    if let Some(sabotage) = sabotage.and_then(|sabotage| sabotage.to_possible_value()) {
+        command.args(["--sabotage", sabotage.get_name()]);
+    }
+    let output = command.output().map_err(failed)?;
+    let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    let told = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(text) } else { Err(format!("{told}{text}\nseed {seed}: {}", output.status)) }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.here {
+        return here(arguments.seed, arguments.sabotage);
+    }
     let begun = Instant::now();
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let (next, stop, totals) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Totals::default()));
@@ -67,16 +119,13 @@ fn main() -> ExitCode {
                         return;
                     }
                     let seed = arguments.seed.wrapping_add(count);
-                    let ended = match arguments.sabotage {
-                        None => jaco_sim::run(seed),
-                        Some(sabotage) => jaco_sim::run_broken(seed, sabotage),
-                    };
+                    let ended = apart(seed, arguments.sabotage);
                     let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
                     match ended {
                         Ok(passed) => {
                             totals.add(&passed);
                             if arguments.verbose {
-                                say(&format!("seed {seed}: {passed:?}\n"));
+                                say(&format!("seed {seed}: {passed}\n"));
                             }
                         }
                         Err(failed) => {

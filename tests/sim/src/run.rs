@@ -443,9 +443,14 @@ impl Run {
             let deadline = Instant::now() + PATIENCE;
             while let Err(error) = store.propose(transaction.clone()).await {
                 if Instant::now() >= deadline {
-                    return Err(format!("node {node} takes no write after all was well again: {error}"));
+                    let told = format!("node {node} takes no write after all was well again: {error}");
+                    return Err(format!("{told}; {}", self.describe()));
                 }
                 self.step().await?;
+                // A removal that was asked for in time may end only now.
+                if self.store(node).is_none() {
+                    break;
+                }
             }
         }
         self.until("all nodes have the same", Run::is_together).await?;

@@ -53,7 +53,7 @@ impl<R: Runtime> Inner<R> {
             if leads_here || has_successor || self.has_failed() {
                 return;
             }
-            if !change.wait(deadline, self.timing.heartbeat).await {
+            if !change.wait(deadline, self.timing.heartbeat).await && !self.has_failed() {
                 std::future::pending::<()>().await;
             }
         }

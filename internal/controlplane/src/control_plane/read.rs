@@ -15,19 +15,26 @@ use crate::transport::{PeerAnswer, PeerCall, ReadIndex, RefusalCode, TransportEr
 /// A view that holds everything that was acknowledged before the call. Tries until the deadline, since an election passes.
 pub(super) async fn linearizable<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<View, ProposeError> {
     let deadline = Instant::now() + inner.limits.deadline;
+    let mut stopping = inner.stopping.subscribe();
     loop {
         if inner.has_failed() {
             return Err(ProposeError::Stopped);
         }
         let mut change = inner.leader_change();
-        let missed = match tokio::time::timeout_at(deadline, attempt(inner)).await {
+        let attempted = tokio::select! {
+            biased;
+            // Whatever is being waited for, nobody here needs it any more.
+            _ = stopping.wait_for(|stopping| *stopping) => return Err(ProposeError::Stopped),
+            attempted = tokio::time::timeout_at(deadline, attempt(inner)) => attempted,
+        };
+        let missed = match attempted {
             Ok(Ok(view)) => return Ok(view),
             Ok(Err(ProposeError::Stopped)) => return Err(ProposeError::Stopped),
             Ok(Err(error)) => error,
             Err(_elapsed) => return Err(ProposeError::QuorumLost),
         };
         if !change.wait(deadline, inner.timing.heartbeat).await {
-            return Err(missed);
+            return Err(if inner.has_failed() { ProposeError::Stopped } else { missed });
         }
     }
 }
