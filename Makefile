@@ -53,7 +53,7 @@ integration:
 	@.ci/install test
 	@echo "== tests on real disks, sockets and a real engine; the real programs from end to end"
 	$(CARGO) build --locked --workspace --bins
-	JACO_SIM_SEEDS=$${JACO_SIM_SEEDS:-120} JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test '*' -- --nocapture
+	JACO_SIM_SEEDS=$${JACO_SIM_SEEDS:-60} JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test '*' -- --nocapture
 
 # The end-to-end tests alone.
 e2e:

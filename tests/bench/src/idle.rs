@@ -13,8 +13,7 @@ use crate::process::{Memory, memory, processor_seconds};
 use crate::report::{Bar, Figure, Measure, Report};
 use crate::{Settings, say};
 
-const NOTE: &str = "an idle daemon has no floor; beside it stands the engine it drives, over the same time; some 25 MiB of the anonymous \
-                    memory are tables of the histogram crate in openraft, which makes them for sixteen resolutions and uses one";
+const NOTE: &str = "an idle daemon has no floor; beside it stands the engine it drives, over the same time";
 
 /// What was seen of a process that was left alone.
 struct Idle {
