@@ -60,9 +60,9 @@ impl LogLevel {
 pub(crate) struct Config {
     /// Everything the daemon keeps.
     pub(crate) data_dir: PathBuf,
-    /// Address of the API, for the cluster issue; nothing listens there yet.
+    /// Address of the API over TLS, for operators and joiners.
     pub(crate) listen_addr: SocketAddr,
-    /// Address of the members' own traffic; nothing listens there yet.
+    /// Address of the members' own traffic: consensus and sessions.
     pub(crate) cluster_addr: SocketAddr,
     /// Address other nodes and users reach this node by.
     pub(crate) advertise: std::net::IpAddr,

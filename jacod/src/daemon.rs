@@ -11,7 +11,7 @@ use jaco_api::{Api, Limits, Parts};
 use jaco_client::Members;
 use jaco_controlplane::{
     Alone, BootClock, ControlPlane, DataDirLock, Deployments, Enrolment, IdentityError, LEADER_LOOPS, OpenError,
-    Options as ControlPlaneOptions, Phase, Scheduling, Sealing, SessionTable, SessionTableOptions,
+    Options as ControlPlaneOptions, PeerTransport, Phase, Scheduling, Sealing, SessionTable, SessionTableOptions,
 };
 use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions, Reach};
 use jaco_runtime::{DockerEngine, LeaseHandle, Options as RuntimeOptions, Runtime};
@@ -28,10 +28,10 @@ use crate::config::Config;
 use crate::departure;
 use crate::fencing;
 use crate::founding::{self, ClusterConsensus};
+use crate::listeners::Listeners;
 use crate::logging::Logging;
 use crate::members::ClusterLogs;
 use crate::metrics::{ApplyDuration, CommitLatency, Metrics, Sources};
-use crate::peers::PeerTransport;
 use crate::sockets::{self, Inherited, ManagerKeeper};
 use crate::trust::Trust;
 use crate::{VERSION, node_id};
@@ -96,6 +96,9 @@ struct Process {
     logging: Arc<Logging>,
     inherited: Inherited,
     control: std::os::unix::net::UnixListener,
+    listeners: Listeners,
+    /// Those of the ingress, once it has run: no request is refused between two lives.
+    http: Vec<std::net::TcpListener>,
     /// For all lives: a signal between two of them must not be lost.
     signals: StopSignals,
     _lock: DataDirLock,
@@ -131,7 +134,7 @@ struct Built {
     api: Api,
     control: std::os::unix::net::UnixListener,
     metrics: Arc<Metrics>,
-    metrics_listener: std::net::TcpListener,
+    listeners: Listeners,
     supervisor: Supervisor,
     ready: Arc<AtomicBool>,
     rebuild: CancellationToken,
@@ -148,8 +151,6 @@ struct Network {
     sessions: SessionTable,
     /// This node's right to run exclusive replicas.
     lease: LeaseHandle,
-    members: std::net::TcpListener,
-    api: std::net::TcpListener,
     /// Cancelled when a member says that this node was removed.
     removed: CancellationToken,
 }
@@ -182,9 +183,11 @@ fn load(loaded: Loaded) -> anyhow::Result<Process> {
     let mut inherited = Inherited::take().context("the service manager's sockets cannot be taken over")?;
     let control = inherited.control(&config.unix_socket)?;
     control.set_nonblocking(true)?;
+    let listeners = Listeners::bind(&config)?;
+    let http = inherited.http(config.http_addr);
     let signals =
         StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-    Ok(Process { config, logging: Arc::new(logging), inherited, control, signals, _lock: lock })
+    Ok(Process { config, logging: Arc::new(logging), inherited, control, listeners, http, signals, _lock: lock })
 }
 
 async fn build(process: &mut Process) -> anyhow::Result<Built> {
@@ -192,7 +195,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let node = node_id::load_or_create(&config.data_dir, rand::random())?;
     let trust = Trust::load(&config.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let ingress = Arc::new(build_ingress(&config, node, &mut process.inherited)?);
+    let ingress = Arc::new(build_ingress(node, process)?);
     let commits = CommitLatency::new();
     let applies = ApplyDuration::new();
     let mut options = ControlPlaneOptions::new(&config.data_dir, node);
@@ -226,7 +229,6 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         applies: applies.clone(),
         ready: Arc::clone(&ready),
     });
-    let metrics_listener = bind("metrics_addr", config.metrics_addr)?;
     let api = Api::new(Parts {
         deployments: Deployments::new(Arc::clone(&store), Arc::clone(&clock)),
         store,
@@ -254,16 +256,9 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         version: VERSION,
     });
     let network = match (trust, enrolment, members) {
-        (Some(trust), Some(enrolment), Some(dialer)) => Some(Network {
-            members: bind("cluster_addr", config.cluster_addr)?,
-            api: bind("listen_addr", config.listen_addr)?,
-            trust,
-            enrolment,
-            dialer,
-            sessions,
-            lease,
-            removed: CancellationToken::new(),
-        }),
+        (Some(trust), Some(enrolment), Some(dialer)) => {
+            Some(Network { trust, enrolment, dialer, sessions, lease, removed: CancellationToken::new() })
+        }
         _ => None,
     };
     Ok(Built {
@@ -276,18 +271,12 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         api,
         control: process.control.try_clone()?,
         metrics: Arc::new(metrics),
-        metrics_listener,
+        listeners: process.listeners.try_clone()?,
         supervisor,
         ready,
         rebuild,
         network,
     })
-}
-
-fn bind(key: &str, address: std::net::SocketAddr) -> anyhow::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address).with_context(|| format!("{key} {address} cannot be bound"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// Opens the store. A node that has joined begins with an empty one of its cluster's life; what it had before it joined holds nothing.
@@ -329,8 +318,9 @@ fn reserved_ports(config: &Config) -> Vec<u16> {
         .collect()
 }
 
-fn build_ingress(config: &Config, node: NodeId, inherited: &mut Inherited) -> anyhow::Result<Ingress> {
-    let kept = inherited.http(config.http_addr);
+fn build_ingress(node: NodeId, process: &mut Process) -> anyhow::Result<Ingress> {
+    let config = &process.config;
+    let kept = std::mem::take(&mut process.http);
     let http = if kept.is_empty() {
         vec![HttpListener::Bind(config.http_addr)]
     } else {
@@ -340,10 +330,12 @@ fn build_ingress(config: &Config, node: NodeId, inherited: &mut Inherited) -> an
     // As long as there is no mesh, containers of other nodes cannot be reached.
     options.reach = Reach::Node(node);
     options.cache_file = Some(config.data_dir.join("ingress/cache/routes.json"));
-    options.ports = inherited.ports();
+    options.ports = process.inherited.ports();
     options.port_keeper = Arc::new(ManagerKeeper);
     let ingress = Ingress::start(options).with_context(|| format!("http_addr {}", config.http_addr))?;
-    sockets::keep_http(&ingress.listeners()?);
+    let listeners = ingress.listeners()?;
+    sockets::keep_http(&listeners);
+    process.http = listeners.into_iter().map(std::net::TcpListener::from).collect();
     Ok(ingress)
 }
 
@@ -426,7 +418,8 @@ impl Built {
             sockets::notify(&[NotifyState::Stopping]);
         }
         self.ready.store(false, Ordering::Release);
-        let order: Vec<&str> = STOP_ORDER.iter().chain(LEADER_LOOPS).copied().collect();
+        // The leader's loops write, so they end before the store is left alone.
+        let order: Vec<&str> = LEADER_LOOPS.iter().chain(STOP_ORDER).copied().collect();
         let report = self.supervisor.drain(&order, DRAIN).await;
         if !report.aborted.is_empty() {
             tracing::warn!(tasks = ?report.aborted, "tasks did not stop in time");

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use jaco_api::{Consensus, ConsensusStatus};
 use jaco_client::Deadline;
-use jaco_controlplane::{ControlPlane, InitialiseError, Phase, first_data_key, sign_node, sign_operator};
+use jaco_controlplane::{
+    ControlPlane, FEATURE_LEVEL, InitialiseError, Phase, first_data_key, sign_node, sign_operator,
+};
 use jaco_identity::{
     Authority, Certificate, CertificateRequest, JoinRecord, JoinToken, NodeDirectory, RequestNames, SealPublicKey,
     TokenHash,
@@ -22,8 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
-/// The highest feature level that this version reaches.
-pub(crate) const FEATURE_LEVEL: u32 = 1;
 /// The first operator's name.
 const BOOTSTRAP: &str = "bootstrap";
 /// A join is answered within this time; the cluster may be electing a leader.

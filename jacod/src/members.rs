@@ -123,3 +123,6 @@ fn unreachable(member: &Node, error: MemberError) -> UserError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use jaco_controlplane::{
-    DataDirLock, LifeEvent, LockError, NewLife, Reader, Replaced, Sealing, Staging, begin_life, open_with_recovery_key,
-    read_backup, read_state, sign_node, write_state,
+    DataDirLock, FEATURE_LEVEL, LifeEvent, LockError, NewLife, Reader, Replaced, Sealing, Staging, begin_life,
+    open_with_recovery_key, read_backup, read_state, sign_node, write_state,
 };
 use jaco_identity::{
     Certificate, CertificateRequest, JoinRecord, Keyring, NodeDirectory, PrivateKey, RecoveryKey, RequestNames,
@@ -17,7 +17,7 @@ use jaco_types::{ErrorCode, Hostname, Node, NodeId, UserError};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::founding::{FEATURE_LEVEL, own_record};
+use crate::founding::own_record;
 use crate::{VERSION, node_id};
 
 /// Flags of `jacod restore`.

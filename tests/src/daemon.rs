@@ -12,6 +12,9 @@ use nix::unistd::Pid;
 use crate::wait::eventually;
 use crate::{Cli, program};
 
+/// Below Linux's default `net.ipv4.ip_local_port_range`, above the usual ports of servers.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 /// A `jacod` in a folder of its own, with its ingress on a loopback port.
 pub struct Daemon {
     folder: tempfile::TempDir,
@@ -52,7 +55,8 @@ impl Daemon {
     /// Starts a daemon and makes it the first member of a cluster.
     pub fn start_cluster(engine_socket: &Path) -> anyhow::Result<Daemon> {
         let daemon = Daemon::start(engine_socket)?;
-        daemon.cli().run(&["cluster", "init", "--no-systemd-enable"])?;
+        let initialised = daemon.cli().run(&["cluster", "init", "--no-systemd-enable"]);
+        initialised.map_err(|error| error.context(daemon.log_tail(30)))?;
         Ok(daemon)
     }
 
@@ -194,13 +198,21 @@ impl Drop for Daemon {
     }
 }
 
-/// Ports that were free a moment ago.
+/// Ports of loopback that nobody has, each given out once by this process. They lie below the range that the kernel takes the ports of
+/// outgoing connections from, so that none of those can come in between while a daemon is down.
 pub fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let listeners = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<Vec<_>, _>>()?;
-    Ok(listeners
-        .iter()
-        .map(|listener| listener.local_addr().map(|address| address.port()))
-        .collect::<Result<_, _>>()?)
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let first = std::process::id() % PORTS.len() as u32;
+    let mut found = Vec::new();
+    while found.len() < count {
+        let given = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        anyhow::ensure!(given < PORTS.len() as u32, "no {count} ports are free in {PORTS:?}");
+        let port = PORTS.start + ((first + given) % PORTS.len() as u32) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            found.push(port);
+        }
+    }
+    Ok(found)
 }
 
 /// A pool for containers' addresses of its own: daemons of several tests share the machine's routing table.

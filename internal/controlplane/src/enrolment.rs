@@ -343,3 +343,6 @@ pub fn confirm_key(view: &View, node: NodeId, used: &PublicKeyHash) -> Option<Tr
     transaction.put(Node { public_keys: vec![used], ..member.clone() });
     Some(transaction)
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,6 @@ pub use sessions::{
 };
 pub use snapshot::{MemorySnapshots, SnapshotOpenError, SnapshotStorage};
 pub use transport::{
-    Alone, BoxStream, MessageError, PEER_FORMAT, PeerRequest, PeerResponse, PeerService, RaftTarget, Refusal,
-    RefusalCode, Transport, TransportError,
+    Alone, BoxStream, MessageError, PEER_FORMAT, PeerRequest, PeerResponse, PeerService, PeerTransport, RaftTarget,
+    Refusal, RefusalCode, Transport, TransportError,
 };

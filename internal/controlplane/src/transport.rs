@@ -5,6 +5,7 @@
 //! [`ControlPlane`](crate::ControlPlane) implements. The service over the network carries the encoded bytes of both, once as a call
 //! and once as a stream of each.
 
+mod members;
 mod message;
 
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use futures_util::Stream;
 use jaco_state::BoxFuture;
 use jaco_types::NodeId;
 
+pub use members::PeerTransport;
 pub(crate) use message::{
     AppendAnswer, AppendRequest, ChunkAnswer, Committed, FailedPosition, Flushed, MissingLog, OtherVote,
     ProposalAnswer, ProposalRequest, ReadIndex, ReadIndexAnswer, SnapshotChunk, SnapshotId, TransferAnswer,

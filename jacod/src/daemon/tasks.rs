@@ -15,6 +15,7 @@ use super::{
 };
 
 use crate::adapt::RuntimeLogs;
+use crate::listeners::refuse;
 use crate::members::{OwnLogs, Renewals};
 use crate::renewal::Renewal;
 use crate::sessions::{NodeFacts, SessionNews, TableHost};
@@ -33,15 +34,30 @@ impl Built {
         self.spawn_routes();
         self.spawn_port_conditions();
         self.spawn_metrics();
-        if let Some(network) = &self.network {
-            self.spawn_members(network);
-            self.spawn_renewal(network);
-            self.spawn_data_key(network);
-            self.spawn_session(network);
-            let store: Arc<dyn Store> = Arc::new(self.control_plane.clone());
-            let raft = Arc::new(self.control_plane.clone());
-            LeaderLoops::new(store, network.sessions.clone(), raft).spawn(&self.supervisor);
-        }
+        let Some(network) = &self.network else {
+            self.spawn_refusal(MEMBERS, &self.listeners.members);
+            self.spawn_refusal(API_TLS, &self.listeners.api);
+            return;
+        };
+        self.spawn_members(network);
+        self.spawn_renewal(network);
+        self.spawn_data_key(network);
+        self.spawn_session(network);
+        let store: Arc<dyn Store> = Arc::new(self.control_plane.clone());
+        let raft = Arc::new(self.control_plane.clone());
+        LeaderLoops::new(store, network.sessions.clone(), raft).spawn(&self.supervisor);
+    }
+
+    /// A port of the cluster on a node that belongs to none.
+    fn spawn_refusal(&self, name: &'static str, listener: &std::net::TcpListener) {
+        let listener = listener.try_clone();
+        self.supervisor.spawn_service(name, OnExit::Restart(Backoff::default()), move |context| {
+            let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
+            async move {
+                refuse(listener?, context.shutdown).await;
+                Ok::<(), String>(())
+            }
+        });
     }
 
     /// The members' port: consensus, sessions, certificates, logs.
@@ -59,7 +75,7 @@ impl Built {
             logs: Arc::new(logs),
         });
         let acceptor = network.trust.members_acceptor().map_err(|error| error.to_string());
-        let listener = network.members.try_clone();
+        let listener = self.listeners.members.try_clone();
         self.supervisor.spawn_service(MEMBERS, OnExit::StopNode, move |context| {
             let (api, acceptor) = (api.clone(), acceptor.clone());
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
@@ -156,7 +172,7 @@ impl Built {
 
     fn spawn_metrics(&self) {
         let metrics = Arc::clone(&self.metrics);
-        let listener = self.metrics_listener.try_clone();
+        let listener = self.listeners.metrics.try_clone();
         self.supervisor.spawn_service(METRICS, OnExit::Restart(Backoff::default()), move |context| {
             let metrics = Arc::clone(&metrics);
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);
@@ -210,7 +226,7 @@ impl Built {
     pub(super) fn spawn_api_tls(&self, network: &Network) {
         let api = self.api.clone();
         let acceptor = network.trust.api_acceptor().map_err(|error| error.to_string());
-        let listener = network.api.try_clone();
+        let listener = self.listeners.api.try_clone();
         self.supervisor.spawn_service(API_TLS, OnExit::StopNode, move |context| {
             let (api, acceptor) = (api.clone(), acceptor.clone());
             let listener = duplicate(&listener, std::net::TcpListener::try_clone, TcpListener::from_std);

@@ -72,6 +72,8 @@ pub(crate) fn a_second_daemon_is_refused(lab: &mut Lab) -> anyhow::Result<()> {
         ("unix_socket:", "in use"),
         ("http_addr:", "http_addr"),
         ("metrics_addr:", "metrics_addr"),
+        ("listen_addr:", "listen_addr"),
+        ("cluster_addr:", "cluster_addr"),
     ] {
         let second = Daemon::prepare(Path::new(NO_ENGINE))?;
         let own = std::fs::read_to_string(second.config())?;

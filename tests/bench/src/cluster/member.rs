@@ -2,7 +2,6 @@
 //! else a daemon does. `jaco-bench member <folder>` is told what to do by lines of JSON over `control.sock` in its folder.
 
 mod parts;
-mod transport;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members};
 use jaco_client::Members;
-use jaco_controlplane::{ControlPlane, Options, RaftTarget};
+use jaco_controlplane::{ControlPlane, Options, PeerTransport, RaftTarget};
 use jaco_identity::{Acceptor, Certificate, Credential, LiveCredential, PrivateKey, ServerOptions, SystemWallClock};
 use jaco_state::{Store, Transaction};
 use jaco_types::{Claim, ClaimKind, ClusterMeta, DeploymentName, Node, NodeId};
@@ -73,7 +72,7 @@ async fn serve(folder: &Path) -> anyhow::Result<()> {
     let credential = LiveCredential::new(Credential::new(&certificate, &key, &authority)?);
     let mut options = Options::new(folder.join("data"), node.id);
     let members = Members::new(connector(&authority, Arc::clone(&credential))?);
-    options.transport = Arc::new(transport::PeerTransport(members));
+    options.transport = Arc::new(PeerTransport(members));
     options.address.clone_from(&node.cluster_address);
     options.incarnation = Some(INCARNATION);
     let listener = TcpListener::bind(&node.cluster_address).await?;

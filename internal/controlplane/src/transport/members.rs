@@ -1,18 +1,18 @@
-//! Consensus over the members' port: the control plane's transport on the one dialer.
+//! The transport of a daemon: the members' port, by way of the one dialer.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use jaco_client::{MemberError, Members};
-use jaco_controlplane::{
-    BoxStream, PeerRequest, PeerResponse, RaftTarget, Refusal, RefusalCode, Transport, TransportError,
-};
 use jaco_state::BoxFuture;
 use jaco_types::ErrorCode;
 
+use super::{BoxStream, PeerRequest, PeerResponse, RaftTarget, Refusal, RefusalCode, Transport, TransportError};
+
 /// Carries the control plane's messages to other members.
 #[derive(Clone)]
-pub(crate) struct PeerTransport(pub(crate) Members);
+pub struct PeerTransport(pub Members);
 
 impl Transport for PeerTransport {
     fn call(
@@ -34,7 +34,7 @@ impl Transport for PeerTransport {
         requests: BoxStream<PeerRequest>,
     ) -> BoxFuture<'static, Result<BoxStream<Result<PeerResponse, TransportError>>, TransportError>> {
         let members = self.0.clone();
-        let messages: BoxStream<bytes::Bytes> = Box::pin(requests.map(encoded));
+        let messages: BoxStream<Bytes> = Box::pin(requests.map(encoded));
         Box::pin(async move {
             let answers = members.stream(target.node_id, target.address, messages).await.map_err(transport_error)?;
             let answers: BoxStream<_> = Box::pin(answers.map(answered));
@@ -44,15 +44,15 @@ impl Transport for PeerTransport {
 }
 
 #[allow(clippy::needless_pass_by_value)] // What a stream's `map` hands over.
-fn encoded(request: PeerRequest) -> bytes::Bytes {
+fn encoded(request: PeerRequest) -> Bytes {
     request.encode()
 }
 
-fn answered(answer: Result<bytes::Bytes, MemberError>) -> Result<PeerResponse, TransportError> {
+fn answered(answer: Result<Bytes, MemberError>) -> Result<PeerResponse, TransportError> {
     answer.map_err(transport_error).and_then(decoded)
 }
 
-fn decoded(bytes: bytes::Bytes) -> Result<PeerResponse, TransportError> {
+fn decoded(bytes: Bytes) -> Result<PeerResponse, TransportError> {
     PeerResponse::decode(bytes)
         .map_err(|error| TransportError::Refused(refusal(RefusalCode::Malformed, error.to_string())))
 }
@@ -64,10 +64,13 @@ fn transport_error(error: MemberError) -> TransportError {
         }
         MemberError::Lost { .. } => TransportError::TimedOut,
         MemberError::Answered(error) => {
-            let code = match error.code {
-                ErrorCode::ClusterIncarnationMismatch => RefusalCode::OtherIncarnation,
-                ErrorCode::NodeRemoved => RefusalCode::NodeRemoved,
-                _ => RefusalCode::OtherSender,
+            // The members' port refuses a caller for one of three reasons.
+            let code = if error.code == ErrorCode::ClusterIncarnationMismatch {
+                RefusalCode::OtherIncarnation
+            } else if error.code == ErrorCode::NodeRemoved {
+                RefusalCode::NodeRemoved
+            } else {
+                RefusalCode::OtherSender
             };
             TransportError::Refused(refusal(code, error.message))
         }
@@ -77,6 +80,3 @@ fn transport_error(error: MemberError) -> TransportError {
 fn refusal(code: RefusalCode, message: String) -> Refusal {
     Refusal { code: code.into(), message, ..Refusal::default() }
 }
-
-#[cfg(test)]
-mod tests;

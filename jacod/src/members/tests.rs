@@ -8,7 +8,8 @@ use std::time::Duration;
 use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members};
 use jaco_client::Members;
 use jaco_controlplane::{
-    BootClock, ControlPlane, Enrolment, Options, RaftTarget, Sealing, SessionTable, SessionTableOptions, sign_node,
+    BootClock, ControlPlane, Enrolment, Options, PeerTransport, RaftTarget, Sealing, SessionTable, SessionTableOptions,
+    sign_node,
 };
 use jaco_identity::{
     Acceptor, Authority, CertificateRequest, ClientOptions, Connector, Credential, LiveCredential, PrivateKey,
@@ -20,8 +21,7 @@ use jaco_types::{Claim, ClaimKind, ClusterMeta, DeploymentName, Hostname, Node, 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::PeerTransport;
-use crate::members::{OwnLogs, Renewals};
+use super::{OwnLogs, Renewals};
 use crate::sessions::TableHost;
 
 const INCARNATION: u64 = 77;
