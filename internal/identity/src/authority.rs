@@ -12,7 +12,8 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
-use crate::certificate::{Certificate, CertificateError, Fingerprint};
+use crate::certificate::{Certificate, CertificateError};
+use crate::hash::Fingerprint;
 use crate::key::{KeyError, PrivateKey};
 use crate::random::{self, RandomError};
 use crate::request::{CertificateRequest, RequestError, RequestNames, alternative_names, common_name};

@@ -13,7 +13,8 @@ use jaco_types::{Hostname, NodeId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::certificate::{Certificate, CertificateError, Fingerprint};
+use crate::certificate::{Certificate, CertificateError};
+use crate::hash::Fingerprint;
 use crate::key::{KeyError, PrivateKey};
 use crate::replace::{self, Owner};
 use crate::seal::SealSecretKey;

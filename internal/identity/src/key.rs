@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use crate::certificate::PublicKeyHash;
+use crate::hash::PublicKeyHash;
 
 /// Text that is no private key of ours, or a key that could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

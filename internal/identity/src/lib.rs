@@ -17,6 +17,7 @@ mod authority;
 mod certificate;
 mod clock;
 mod files;
+mod hash;
 mod hexadecimal;
 mod key;
 mod random;
@@ -34,9 +35,10 @@ mod fixture;
 pub use authority::{
     AUTHORITY_VALIDITY, Authority, AuthorityError, BACK_DATING, MAX_VALIDITY, NodeGrant, OperatorGrant, SignError,
 };
-pub use certificate::{Certificate, CertificateError, Facts, Fingerprint, PublicKeyHash};
+pub use certificate::{Certificate, CertificateError, Facts};
 pub use clock::{SystemWallClock, WallClock};
 pub use files::{FileError, Installed, JoinRecord, NodeDirectory};
+pub use hash::{Fingerprint, PublicKeyHash};
 pub use hexadecimal::InvalidHex;
 pub use key::{KeyError, PrivateKey};
 pub use random::RandomError;

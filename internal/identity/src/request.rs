@@ -12,7 +12,7 @@ use rcgen::{
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
-use crate::certificate::PublicKeyHash;
+use crate::hash::PublicKeyHash;
 use crate::key::{KeyError, PrivateKey};
 
 /// Larger than any honest request; what a caller may make us parse.

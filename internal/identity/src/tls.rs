@@ -21,11 +21,11 @@ mod stream;
 mod verify;
 
 pub use accept::{AcceptError, Acceptor, ServerOptions};
-pub use connect::{ClientOptions, ConnectError, Connector, ExpectedNode, Trust};
+pub use connect::{ClientOptions, ConnectError, Connector, Trust};
 pub use credential::{Credential, CredentialError, LiveCredential};
 pub use peer::PeerIdentity;
 pub use stream::TlsStream;
-pub use verify::{EXPIRED_NODE_GRACE, Refusal};
+pub use verify::{EXPIRED_NODE_GRACE, ExpectedNode, Refusal};
 
 use std::fmt;
 use std::sync::Arc;

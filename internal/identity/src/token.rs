@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::certificate::Fingerprint;
+use crate::hash::Fingerprint;
 use crate::hexadecimal::{self, InvalidHex};
 use crate::random::{self, RandomError};
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jaco_types::{ErrorCode, NodeId, UserError};
+use jaco_types::{ErrorCode, UserError};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
@@ -16,10 +16,11 @@ use tokio_rustls::TlsConnector;
 use super::credential::{LiveCredential, Resolver};
 use super::peer::PeerIdentity;
 use super::stream::TlsStream;
-use super::verify::{ClientRoot, Refusal, Root, ServerJudge};
+use super::verify::{ClientRoot, ExpectedNode, Refusal, Root, ServerJudge};
 use super::{ALPN, ConfigError, Time, provider};
-use crate::certificate::{Certificate, Fingerprint};
+use crate::certificate::Certificate;
 use crate::clock::WallClock;
+use crate::hash::Fingerprint;
 
 /// The name the TLS library wants for a server. It is neither sent nor compared: see the module's text.
 const SERVER_NAME: &str = "node.jaco.internal";
@@ -31,15 +32,6 @@ pub enum Trust {
     Authority(Certificate),
     /// The one with this fingerprint, which the server presents: for a join, and for `--ca-fingerprint`.
     Pinned(Fingerprint),
-}
-
-/// Which node a client wants to speak to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExpectedNode {
-    /// Any node of the cluster.
-    Any,
-    /// This one only.
-    Only(NodeId),
 }
 
 /// What a client needs.

@@ -2,7 +2,8 @@
 
 use jaco_types::{NodeId, OperatorName, Role};
 
-use crate::certificate::{Certificate, PublicKeyHash};
+use crate::certificate::Certificate;
+use crate::hash::PublicKeyHash;
 use crate::subject::Subject;
 
 /// Whom the peer's certificate, verified in the handshake, was made for. It says nothing about membership, revocation or the

@@ -19,12 +19,21 @@ use rustls::{
 };
 
 use super::ConfigError;
-use super::connect::ExpectedNode;
-use crate::certificate::{Certificate, Fingerprint};
+use crate::certificate::Certificate;
+use crate::hash::Fingerprint;
 use crate::subject::Subject;
 
 /// How long after its end a node's certificate is still accepted on the API port, for the renewal call alone: 90 days.
 pub const EXPIRED_NODE_GRACE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Which node a client wants to speak to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectedNode {
+    /// Any node of the cluster.
+    Any,
+    /// This one only.
+    Only(NodeId),
+}
 
 /// Why a peer's certificate was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

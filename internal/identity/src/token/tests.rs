@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{InvalidJoinToken, InvalidToken, JoinToken, OperatorToken, TokenHash};
-use crate::certificate::Fingerprint;
+use crate::hash::Fingerprint;
 use crate::hexadecimal::InvalidHex;
 
 const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
