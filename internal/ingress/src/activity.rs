@@ -12,12 +12,14 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::shared::Shared;
+use crate::clock::Clock;
+use crate::limits::Limits;
 use crate::small_writes::SmallWrites;
 
-/// Times are microseconds of [`Shared::micros`]; 0 is "not now".
+/// Times are microseconds of its [`Clock`]; 0 is "not now".
 pub(crate) struct Activity {
-    pub(crate) shared: Arc<Shared>,
+    limits: Arc<Limits>,
+    clock: Clock,
     /// HTTP/2 frames arrive at any time, so bytes between requests say nothing there.
     multiplexed: bool,
     in_flight: AtomicU32,
@@ -40,10 +42,11 @@ pub(crate) enum Verdict {
 }
 
 impl Activity {
-    pub(crate) fn new(shared: Arc<Shared>, multiplexed: bool) -> Self {
-        let now = shared.now_micros();
+    pub(crate) fn new(limits: Arc<Limits>, clock: Clock, multiplexed: bool) -> Self {
+        let now = clock.now_micros();
         Activity {
-            shared,
+            limits,
+            clock,
             multiplexed,
             in_flight: AtomicU32::new(0),
             served: AtomicU32::new(0),
@@ -61,7 +64,7 @@ impl Activity {
         self.in_flight.fetch_add(1, Relaxed);
         self.served.store(1, Relaxed);
         match self.head_since.swap(0, Relaxed) {
-            0 => self.shared.now_micros(),
+            0 => self.clock.now_micros(),
             since => since,
         }
     }
@@ -74,7 +77,7 @@ impl Activity {
 
     /// The request body is awaited from the client, or has just moved on.
     pub(crate) fn body_awaited(&self, awaited: bool) {
-        mark(&self.body_awaited_since, awaited, &self.shared);
+        mark(&self.body_awaited_since, awaited, self.clock);
     }
 
     /// A request's body was given up before its end.
@@ -84,13 +87,13 @@ impl Activity {
 
     fn read(&self) {
         if !self.multiplexed && self.in_flight.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 {
-            self.head_since.store(self.shared.now_micros(), Relaxed);
+            self.head_since.store(self.clock.now_micros(), Relaxed);
         }
     }
 
     /// Judges the connection at `now`.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
-        let limits = &self.shared.limits;
+        let limits = &self.limits;
         let mut next = now + limits.stall_timeout.min(limits.idle_timeout).min(limits.header_timeout);
         let idle = self.in_flight.load(Relaxed) == 0;
         let first = self.served.load(Relaxed) == 0;
@@ -105,7 +108,7 @@ impl Activity {
         ];
         for (applies, since, bound) in bounds {
             if applies && since != 0 {
-                let end = self.shared.instant(since) + bound;
+                let end = self.clock.instant(since) + bound;
                 if end <= now {
                     return Verdict::Close;
                 }
@@ -116,10 +119,10 @@ impl Activity {
     }
 }
 
-fn mark(since: &AtomicU64, set: bool, shared: &Shared) {
+fn mark(since: &AtomicU64, set: bool, clock: Clock) {
     let marked = since.load(Relaxed) != 0;
     if set && !marked {
-        since.store(shared.now_micros(), Relaxed);
+        since.store(clock.now_micros(), Relaxed);
     } else if !set && marked {
         since.store(0, Relaxed);
     }
@@ -159,7 +162,7 @@ impl AsyncRead for ClientStream {
 
 impl ClientStream {
     fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
-        mark(&self.activity.write_blocked_since, polled.is_pending(), &self.activity.shared);
+        mark(&self.activity.write_blocked_since, polled.is_pending(), self.activity.clock);
         polled
     }
 }
@@ -196,7 +199,7 @@ impl AsyncWrite for ClientStream {
             if !self.activity.unread.load(Relaxed) {
                 return Poll::Ready(Ok(()));
             }
-            mark(&self.activity.lingers_since, true, &self.activity.shared);
+            mark(&self.activity.lingers_since, true, self.activity.clock);
         }
         let mut waste = [0; 8 * 1024];
         loop {

@@ -8,8 +8,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::body::RequestBody;
 use crate::listen;
+use crate::request_body::RequestBody;
 use crate::upstream::Upstream;
 use crate::worker::{TrackedExecutor, Worker};
 

@@ -21,12 +21,17 @@
 //! Each thread owns its runtime, and the runtime owns every task started on it. [`Ingress::stop`] ends them within a deadline. The
 //! one future for the caller to run is [`Ingress::route_loop`].
 
+mod accept;
 mod activity;
-mod body;
+mod admission;
 mod cache;
+mod client;
+mod clock;
 mod conditions;
 mod connect;
+mod connection;
 mod headers;
+mod limits;
 mod listen;
 mod live;
 mod options;
@@ -34,6 +39,8 @@ mod ports;
 mod proxy;
 mod render;
 mod reply;
+mod request_body;
+mod response_body;
 mod router;
 mod service;
 mod shared;
@@ -45,8 +52,9 @@ mod upstream;
 mod worker;
 
 pub use conditions::{PORTS_DETAIL, port_details};
+pub use limits::Limits;
 pub use listen::HttpListener;
-pub use options::{Limits, Options};
+pub use options::Options;
 pub use ports::{PortKeeper, PortSocket};
 pub use render::{H2C_LABEL, Reach, render};
 pub use router::{Found, Router};

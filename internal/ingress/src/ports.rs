@@ -11,15 +11,16 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use jaco_types::Protocol;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
 use kept::Unclaimed;
+use port::{Port, PortKey};
 
 mod kept;
+mod port;
 mod tcp;
 mod udp;
 
@@ -29,8 +30,6 @@ pub use kept::{PortKeeper, PortSocket};
 /// Time between two tries to open ports that could not be opened.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-type PortKey = (Protocol, u16);
-
 /// What the ports are opened with.
 pub(crate) struct Setup {
     /// Address that they listen on.
@@ -38,15 +37,6 @@ pub(crate) struct Setup {
     /// Sockets of the process before.
     pub(crate) inherited: Vec<PortSocket>,
     pub(crate) keeper: Arc<dyn PortKeeper>,
-}
-
-/// What every listener of a port needs.
-#[derive(Clone)]
-struct Port {
-    shared: Arc<Shared>,
-    key: PortKey,
-    /// Cancelled when the port left the table, or the ingress stops.
-    closed: CancellationToken,
 }
 
 /// Runs until the ingress is stopped and the last connection has ended, or it is killed.

@@ -12,41 +12,23 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::activity::Activity;
-use crate::body::{Exchange, Lease, RequestBody, ResponseBody, Upload};
+use crate::client::ClientConnection;
 use crate::connect;
 use crate::headers;
 use crate::reply::Refusal;
-use crate::shared::ClientGuard;
+use crate::request_body::{RequestBody, Upload};
+use crate::response_body::{Exchange, Lease, ResponseBody};
 use crate::table::UpstreamProtocol;
 use crate::tunnel;
 use crate::upstream::InFlight;
 use crate::worker::Worker;
-
-/// A client's connection, as its requests see it.
-pub(crate) struct ClientConnection {
-    pub(crate) worker: Arc<Worker>,
-    pub(crate) activity: Arc<Activity>,
-    /// The client's address as `X-Forwarded-For` has it.
-    pub(crate) address: HeaderValue,
-    /// Held as long as the connection or a tunnel made from it lives.
-    pub(crate) _guard: ClientGuard,
-}
-
-impl Drop for ClientConnection {
-    fn drop(&mut self) {
-        if let Some(stats) = self.worker.stats() {
-            stats.closed.fetch_add(1, Relaxed);
-        }
-    }
-}
 
 /// Answers one request. Never fails: a request that cannot be forwarded gets a typed answer.
 pub(crate) async fn serve(
     client: Arc<ClientConnection>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut exchange = Exchange::begin(&client.activity, client.worker.index);
+    let mut exchange = Exchange::begin(&client.activity, &client.worker);
     let version = request.version();
     let mut response = match forward(&client, request).await {
         Ok(response) => response,
@@ -182,7 +164,7 @@ impl Outbound {
         let host = self.host.to_str().map_err(|_| Refusal::BadHost)?;
         let found = table.router.find(host, self.uri.path()).ok_or(Refusal::NoRoute)?;
         let target =
-            found.value.choose(worker.random(), worker.shared.now_ms(), &self.tried).ok_or(Refusal::NoReplica)?;
+            found.value.choose(worker.random(), worker.shared.clock.now_ms(), &self.tried).ok_or(Refusal::NoReplica)?;
         Ok((target, found.strip))
     }
 
@@ -247,7 +229,7 @@ impl Outbound {
             // An idle connection that the upstream closed meanwhile says nothing about its health.
             self.fresh_only = true;
         } else {
-            upstream.eject(worker.shared.now_ms(), worker.shared.limits.eject_for);
+            upstream.eject(worker.shared.clock.now_ms(), worker.shared.limits.eject_for);
             self.tried.push(upstream.key.address);
             tracing::debug!(address = %upstream.key.address, "upstream failed; left out for a while");
         }

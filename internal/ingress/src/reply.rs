@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use http::{Response, StatusCode};
 
-use crate::body::ResponseBody;
+use crate::response_body::ResponseBody;
 
 /// Why a request got no answer from a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

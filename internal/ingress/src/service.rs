@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::accept;
 use crate::cache;
 use crate::listen;
 use crate::options::Options;
@@ -110,7 +111,7 @@ impl Ingress {
                 let _context = runtime.enter();
                 let listeners: Result<Vec<_>, _> =
                     listeners.into_iter().map(tokio::net::TcpListener::from_std).collect();
-                listeners.map(|listeners| worker.run(listeners))
+                listeners.map(|listeners| accept::run(worker, listeners))
             })?;
         }
         let setup =

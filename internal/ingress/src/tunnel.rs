@@ -9,9 +9,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-use crate::body::ResponseBody;
+use crate::client::ClientConnection;
 use crate::headers;
-use crate::proxy::ClientConnection;
+use crate::response_body::ResponseBody;
 use crate::upstream::InFlight;
 
 /// Passes the upstream's consent on and joins the two connections once both have switched. The tunnel counts as in flight for its

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::{http1, http2};
 use tokio::sync::{Notify, watch};
 
-use crate::body::RequestBody;
+use crate::request_body::RequestBody;
 use crate::table::UpstreamProtocol;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use jaco_types::Protocol;
 use socket2::{SockRef, Type};
 
-use super::PortKey;
+use super::port::PortKey;
 use crate::listen;
 
 /// Keeps duplicates of the sockets of published ports for the next process, as a service manager can. While one is kept, connections

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Port;
+use super::port::Port;
 use crate::listen::prepare;
 use crate::upstream::InFlight;
 
@@ -62,11 +62,11 @@ async fn forward(port: Port, mut client: TcpStream) {
 
 async fn connect(port: &Port) -> Option<(TcpStream, InFlight)> {
     let set = port.shared.table.load().ports.get(&port.key).cloned()?;
-    for upstream in set.in_turn(port.shared.now_ms()) {
+    for upstream in set.in_turn(port.shared.clock.now_ms()) {
         let Some(in_flight) = InFlight::take(&upstream) else { continue };
         match timeout(port.shared.limits.connect_timeout, TcpStream::connect(upstream.key.address)).await {
             Ok(Ok(stream)) => return Some((stream, in_flight)),
-            Ok(Err(_)) | Err(_) => upstream.eject(port.shared.now_ms(), port.shared.limits.eject_for),
+            Ok(Err(_)) | Err(_) => upstream.eject(port.shared.clock.now_ms(), port.shared.limits.eject_for),
         }
     }
     None

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::Port;
+use super::port::Port;
 use crate::upstream::{InFlight, Upstream, UpstreamSet};
 
 /// The largest datagram there is.
@@ -77,12 +77,12 @@ impl Flows {
         let shared = Arc::clone(&self.port.shared);
         for _ in 0..2 {
             let Some(flow) = self.flow(client, &set).await else { return };
-            flow.used_ms.store(shared.now_ms(), Relaxed);
+            flow.used_ms.store(shared.clock.now_ms(), Relaxed);
             match flow.socket.send(data).await {
                 Ok(_sent) => return,
                 Err(error) => {
                     tracing::debug!(%client, %error, "a flow's replica does not take datagrams");
-                    flow.upstream.eject(shared.now_ms(), shared.limits.eject_for);
+                    flow.upstream.eject(shared.clock.now_ms(), shared.limits.eject_for);
                     flow.task.abort();
                     self.open.remove(&client);
                 }
@@ -109,10 +109,10 @@ impl Flows {
     }
 
     async fn start(&mut self, client: SocketAddr, set: &UpstreamSet) -> Option<Flow> {
-        let upstream = set.in_turn(self.port.shared.now_ms()).into_iter().next()?;
+        let upstream = set.in_turn(self.port.shared.clock.now_ms()).into_iter().next()?;
         let in_flight = InFlight::take(&upstream)?;
         let socket = Arc::new(connected(upstream.key.address).await.ok()?);
-        let used_ms = Arc::new(AtomicU64::new(self.port.shared.now_ms()));
+        let used_ms = Arc::new(AtomicU64::new(self.port.shared.clock.now_ms()));
         let answers = Answers {
             port: self.port.clone(),
             listener: Arc::clone(&self.listener),
@@ -155,7 +155,7 @@ impl Answers {
         let withdrawn = self.in_flight.upstream().until_withdrawn();
         tokio::pin!(withdrawn);
         loop {
-            let left = (self.used_ms.load(Relaxed) + idle_ms).saturating_sub(self.port.shared.now_ms());
+            let left = (self.used_ms.load(Relaxed) + idle_ms).saturating_sub(self.port.shared.clock.now_ms());
             if left == 0 {
                 break;
             }
@@ -164,10 +164,10 @@ impl Answers {
                 () = tokio::time::sleep(Duration::from_millis(left)) => {}
                 received = self.socket.recv(&mut datagram) => {
                     let Ok(length) = received else {
-                        self.in_flight.upstream().eject(self.port.shared.now_ms(), self.port.shared.limits.eject_for);
+                        self.in_flight.upstream().eject(self.port.shared.clock.now_ms(), self.port.shared.limits.eject_for);
                         break;
                     };
-                    self.used_ms.store(self.port.shared.now_ms(), Relaxed);
+                    self.used_ms.store(self.port.shared.clock.now_ms(), Relaxed);
                     if let Some(data) = datagram.get(..length)
                         && let Err(error) = self.listener.send_to(data, self.client).await
                     {
