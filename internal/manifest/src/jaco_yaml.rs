@@ -10,9 +10,9 @@ use jaco_types::DeploymentName;
 pub use routes::Route;
 pub use services::ServiceOverride;
 
-use crate::model::keys::{Key, Table, Verdict};
-use crate::model::read;
-use crate::model::report::{Field, Report};
+use crate::reading::keys::{Key, Table, Verdict};
+use crate::reading::read;
+use crate::reading::report::{Field, Report};
 use crate::{Diagnostics, Node, Position};
 
 /// A valid `jaco.yaml`, as far as it can be judged alone. The default stands for none: a compose file validated by itself.
@@ -82,7 +82,7 @@ fn deployment(report: &mut Report<'_>, field: &Field<'_>) -> Option<DeploymentNa
 /// `on` or `off`, with the other spellings of a boolean.
 fn switch(report: &mut Report<'_>, field: &Field<'_>) -> Option<bool> {
     let text = read::text(report, field)?;
-    let value = crate::model::scalar::parse_bool(&text);
+    let value = crate::reading::scalar::parse_bool(&text);
     if value.is_none() {
         report.wrong_type(field, "on or off");
     }

@@ -16,6 +16,7 @@ pub mod interpolate;
 pub mod jaco_yaml;
 mod merge;
 pub mod model;
+pub mod reading;
 mod resolve;
 mod source;
 pub mod yaml;

@@ -1,26 +1,20 @@
 //! The merged, final compose tree and `jaco.yaml` to the deployment they describe.
 //!
 //! The tree is final: variables are filled in, environment files folded, other files merged. What is left of those steps is refused
-//! by name. Every key of the specification has a verdict in [`keys`]; nothing is dropped silently, and reading goes on after a
-//! problem so that all are told at once.
+//! by name. Reading goes on after a problem so that all are told at once.
 
 mod check;
-pub(crate) mod connect;
+mod connect;
 mod depends;
 mod deploy;
 mod devices;
+mod draft;
 mod health;
-pub mod keys;
 mod limits;
 mod mounts;
-mod place;
 mod ports;
-pub(crate) mod read;
-pub(crate) mod report;
-pub(crate) mod scalar;
 mod service;
 mod settings;
-mod spelling;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -30,9 +24,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jaco_types::{DeploymentSpec, ErrorCode, NetworkAttachment, NetworkName, Placement, ServiceName, ServiceSpec};
 
 use crate::jaco_yaml::JacoFile;
+pub use crate::reading::MAX_PORTS;
+use crate::reading::keys;
+use crate::reading::report::{Field, Report, Spot};
 use crate::{Diagnostics, Node};
-use report::{Field, Report, Spot};
-use service::Draft;
+use draft::Draft;
 
 /// Most services of a deployment.
 pub const MAX_SERVICES: usize = 1_000;
@@ -40,8 +36,6 @@ pub const MAX_SERVICES: usize = 1_000;
 pub const MAX_REPLICAS: usize = 10_000;
 /// Most routes of a deployment.
 pub const MAX_ROUTES: usize = 1_000;
-/// Most published host ports of a deployment.
-pub const MAX_PORTS: usize = 1_000;
 /// Most networks of a deployment.
 pub const MAX_NETWORKS: usize = 256;
 /// Most named volumes of a deployment.

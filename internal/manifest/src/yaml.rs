@@ -4,6 +4,7 @@
 //! the [`Budget`]; scalars keep their text, so that a field decides about its type and not the parser; [`emit`] writes text that
 //! [`load`] reads back to the same values.
 
+mod budget;
 mod build;
 mod emit;
 mod load;
@@ -13,7 +14,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use budget::Budget;
 pub use emit::{emit, same};
-pub use load::{Budget, load};
+pub use load::load;
 pub use node::{Entry, MergeTag, Node, Position, Scalar, Value};
 pub use scalar::quote;

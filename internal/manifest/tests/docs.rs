@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jaco_manifest::model::keys::{self, Table, Verdict};
+use jaco_manifest::reading::keys::{self, Table, Verdict};
 
 /// Every table of keys, by the name of its marker in the page.
 const TABLES: &[(&str, &Table)] = &[
@@ -96,7 +96,7 @@ fn the_compose_reference_has_every_key_with_its_verdict() {
 
 #[test]
 fn no_table_of_keys_is_left_out_of_the_comparison() {
-    let sources = [include_str!("../src/model/keys.rs"), include_str!("../src/model/keys/parts.rs")];
+    let sources = [include_str!("../src/reading/keys.rs"), include_str!("../src/reading/keys/parts.rs")];
     let tables: usize = sources.iter().map(|source| source.matches("pub static ").count()).sum();
     assert_eq!(tables, TABLES.len(), "a table was added or removed: bring TABLES and the page up to date");
 }

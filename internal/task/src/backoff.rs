@@ -1,6 +1,10 @@
 //! Waiting times after failures.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+/// A source of numbers in `0.0..1.0` that spread waiting times.
+pub(crate) type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 /// Exponential backoff: the wait doubles with each failure in a row, up to a longest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

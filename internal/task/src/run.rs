@@ -10,9 +10,8 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Jitter};
 use crate::status::{TaskRecord, TaskState};
-use crate::supervisor::Jitter;
 use crate::wake::Wake;
 
 /// When a loop runs.

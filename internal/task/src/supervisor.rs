@@ -9,13 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Jitter;
 use crate::drain::{self, DrainReport};
 use crate::run::{self, LoopBody, LoopSpec, OnExit, TaskContext};
 use crate::status::{EndMark, TaskRecord, TaskStatus};
 use crate::wake::Wake;
-
-/// A source of numbers in `0.0..1.0` that spread waiting times.
-pub(crate) type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 /// A service that the node cannot do without has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jaco_types::{Domain, ErrorCode, RouteSpec, RouteTls, ServiceName};
 
 use super::key;
-use crate::model::keys::Table;
-use crate::model::read;
-use crate::model::report::{Field, Report, Spot, shorten};
+use crate::reading::keys::Table;
+use crate::reading::read;
+use crate::reading::report::{Field, Report, Spot, shorten};
 
 /// One route, and where it stands.
 #[derive(Debug, Clone)]

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use jaco_types::{Hostname, NetworkName, Placement, Reschedule, ServiceName};
 
 use super::key;
-use crate::model::keys::Table;
-use crate::model::report::{Field, Report, Spot};
-use crate::model::{connect, read};
+use crate::reading::keys::Table;
+use crate::reading::read;
+use crate::reading::report::{Field, Report, Spot};
 
 /// What `jaco.yaml` says about one service.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ fn network_list(report: &mut Report<'_>, field: &Field<'_>) -> Option<Vec<(Netwo
     }
     let mut networks: Vec<(NetworkName, Spot)> = Vec::new();
     for (item, text) in read::texts(report, field, false) {
-        if let Some(name) = connect::network_name(report, &item, &text) {
+        if let Some(name) = read::network_name(report, &item, &text) {
             networks.push((name, item.spot()));
         }
     }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jaco_types::{ErrorCode, Placement, Protocol, ReplicaId, RouteTls, ServiceName};
 
-use super::report::{Field, Report};
 use super::{MAX_REPLICAS, MAX_ROUTES, Options, Placed};
 use crate::jaco_yaml::JacoFile;
+use crate::reading::report::{Field, Report};
 
 /// The ingress has these on every node.
 const INGRESS_PORTS: [u16; 2] = [80, 443];

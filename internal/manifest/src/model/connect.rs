@@ -1,23 +1,11 @@
 //! How a service is connected: networks, links and shared namespaces.
 
-use jaco_types::{NetworkAttachment, NetworkName, ServiceName};
+use jaco_types::{NetworkAttachment, ServiceName};
 
 use super::depends::imply;
-use super::report::{Field, Report};
-use super::service::Draft;
-use super::{keys, read};
-
-/// The implicit network, under either of its two names.
-pub(crate) fn network_name(report: &mut Report<'_>, field: &Field<'_>, name: &str) -> Option<NetworkName> {
-    let name = if name == "_default" { "default" } else { name };
-    match NetworkName::new(name) {
-        Ok(name) => Some(name),
-        Err(problem) => {
-            report.invalid(field, problem.to_string());
-            None
-        }
-    }
-}
+use super::draft::Draft;
+use crate::reading::report::{Field, Report};
+use crate::reading::{keys, read};
 
 /// `networks`, list or map form.
 pub(crate) fn networks(report: &mut Report<'_>, field: &Field<'_>, draft: &mut Draft) {
@@ -35,7 +23,7 @@ pub(crate) fn networks(report: &mut Report<'_>, field: &Field<'_>, draft: &mut D
 }
 
 fn join(report: &mut Report<'_>, field: &Field<'_>, name: &str, attachment: NetworkAttachment, draft: &mut Draft) {
-    if let Some(name) = network_name(report, field, name) {
+    if let Some(name) = read::network_name(report, field, name) {
         draft.networks.push((name.clone(), field.spot()));
         draft.container.networks.insert(name, attachment);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jaco_types::{Dependency, DependencyCondition, ErrorCode, ServiceName};
 
-use super::report::{Field, Report, Spot};
-use super::{keys, read};
+use crate::reading::report::{Field, Report, Spot};
+use crate::reading::{keys, read};
 
 /// Reads the list or the map form.
 pub(crate) fn read(report: &mut Report<'_>, field: &Field<'_>, into: &mut BTreeMap<ServiceName, (Dependency, Spot)>) {
@@ -44,7 +44,7 @@ fn condition(report: &mut Report<'_>, field: &Field<'_>) -> DependencyCondition 
         Some(other) => {
             let message = format!(
                 "there is no condition {:?}; use service_started or service_healthy",
-                super::report::shorten(other)
+                crate::reading::report::shorten(other)
             );
             report.error(ErrorCode::UnsupportedDependsOnCondition, field, message);
             DependencyCondition::Started

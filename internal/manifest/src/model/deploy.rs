@@ -1,8 +1,9 @@
 //! `deploy`.
 
-use super::report::{Field, Report};
-use super::service::Draft;
-use super::{devices, keys, limits, read};
+use super::draft::Draft;
+use super::{devices, limits};
+use crate::reading::report::{Field, Report};
+use crate::reading::{keys, read};
 
 /// Reads the block.
 pub(crate) fn read(report: &mut Report<'_>, field: &Field<'_>, draft: &mut Draft) {
@@ -32,7 +33,7 @@ fn resources(report: &mut Report<'_>, field: &Field<'_>, draft: &mut Draft) {
     for (key, value) in report.keyed(field, &keys::RESOURCES) {
         if key == "limits" {
             if !value.is_off() {
-                limits::read_limits(report, &value, draft.limits_mut());
+                limits::read_limits(report, &value, &mut draft.limits);
             }
             continue;
         }
@@ -41,7 +42,7 @@ fn resources(report: &mut Report<'_>, field: &Field<'_>, draft: &mut Draft) {
                 let requests = devices::requests(report, &value, false);
                 draft.container.device_requests.extend(requests);
             } else {
-                limits::read_reservation(report, key, &value, draft.limits_mut());
+                limits::read_reservation(report, key, &value, &mut draft.limits);
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use jaco_types::{DeviceMapping, DeviceRequest};
 
-use super::report::{Field, Report};
-use super::{keys, read};
+use crate::reading::report::{Field, Report};
+use crate::reading::{keys, read};
 
 /// `devices`; of two entries for one path in the container the later counts.
 pub(crate) fn read(report: &mut Report<'_>, field: &Field<'_>) -> Vec<DeviceMapping> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jaco_types::{HealthTest, Healthcheck};
 
-use super::report::{Field, Report};
-use super::{keys, read};
+use crate::reading::report::{Field, Report};
+use crate::reading::{keys, read};
 
 /// Reads a health check; `None` leaves the image's own untouched.
 pub(crate) fn read(report: &mut Report<'_>, field: &Field<'_>) -> Option<Healthcheck> {

@@ -5,8 +5,8 @@
 
 use jaco_types::Resources;
 
-use super::report::{Field, Report, Spot};
-use super::{keys, read};
+use crate::reading::report::{Field, Report, Spot};
+use crate::reading::{keys, read};
 
 /// A value and where it is written.
 type Written<T> = Option<(T, Spot)>;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jaco_types::{Mount, ServiceName, TmpfsMount, VolumeName, VolumesFrom};
 
 use super::depends::imply;
-use super::report::{Field, Place, Report, shorten};
-use super::service::Draft;
-use super::{keys, read};
+use super::draft::Draft;
+use crate::reading::report::{Field, Place, Report, shorten};
+use crate::reading::{keys, read};
 
 /// Mount propagations of the engine.
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use jaco_types::Protocol;
 
-use super::report::{Field, Report, Spot, shorten};
-use super::{keys, read};
+use crate::reading::report::{Field, Report, Spot, shorten};
+use crate::reading::{keys, read};
 
 /// One host port of a service.
 #[derive(Debug, Clone)]

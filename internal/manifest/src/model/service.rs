@@ -1,73 +1,20 @@
 //! One service of the compose file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use jaco_types::{ContainerSpec, Dependency, NetworkName, PullPolicy, ServiceName, VolumeName};
+use jaco_types::PullPolicy;
 
 use crate::{Node, Value};
 
-use super::keys;
-use super::limits::Limits;
-use super::ports::Port;
-use super::report::{Field, Report, Spot};
-use super::{connect, depends, deploy, devices, health, limits, mounts, ports, read, scalar, settings};
-
-/// A service as its own block describes it, before anything is checked against other services or jaco.yaml.
-pub(crate) struct Draft {
-    /// The container; resources are filled in from [`Draft::limits`] at the end.
-    pub(crate) container: ContainerSpec,
-    /// Where the service's name stands.
-    pub(crate) spot: Spot,
-    /// `deploy.replicas` or `scale`.
-    pub(crate) replicas: Option<u32>,
-    /// `deploy.mode: global`.
-    pub(crate) global: bool,
-    /// When the image is pulled.
-    pub(crate) pull_policy: PullPolicy,
-    /// What it waits for, and where that is written.
-    pub(crate) depends_on: BTreeMap<ServiceName, (Dependency, Spot)>,
-    /// Variables of the environment that a value of an environment file is part of.
-    pub(crate) hidden: BTreeSet<String>,
-    /// `ports`.
-    pub(crate) ports: Vec<Port>,
-    /// Named volumes it mounts.
-    pub(crate) volumes: Vec<(VolumeName, Spot)>,
-    /// Networks it names.
-    pub(crate) networks: Vec<(NetworkName, Spot)>,
-    /// Where `network_mode` is set to anything.
-    pub(crate) network_mode: Option<Spot>,
-    /// Where `container_name` stands.
-    pub(crate) container_name: Option<Spot>,
-    /// Where `scale` stands.
-    scale: Option<(u32, Spot)>,
-    /// Both spellings of resource limits.
-    limits: Limits,
-    /// Where `build` stands.
-    build: Option<Spot>,
-    /// Whether `image` was written, valid or not.
-    has_image: bool,
-}
+use super::draft::Draft;
+use super::{connect, depends, deploy, devices, health, limits, mounts, ports, settings};
+use crate::reading::keys;
+use crate::reading::report::{Field, Report};
+use crate::reading::{read, scalar};
 
 /// Reads one service; everything that can be read is, whatever else is wrong.
 pub(crate) fn read(report: &mut Report<'_>, field: &Field<'_>) -> Draft {
-    let mut draft = Draft {
-        container: ContainerSpec::default(),
-        spot: field.spot(),
-        replicas: None,
-        global: false,
-        pull_policy: PullPolicy::default(),
-        depends_on: BTreeMap::new(),
-        hidden: BTreeSet::new(),
-        ports: Vec::new(),
-        volumes: Vec::new(),
-        networks: Vec::new(),
-        network_mode: None,
-        container_name: None,
-        scale: None,
-        limits: Limits::default(),
-        build: None,
-        has_image: false,
-    };
+    let mut draft = Draft::new(field.spot());
     for (key, value) in report.keyed(field, &keys::SERVICE) {
         let known =
             settings::read(report, key, &value, &mut draft.container) || read_key(report, key, &value, &mut draft);
@@ -119,13 +66,6 @@ fn read_key(report: &mut Report<'_>, key: &str, field: &Field<'_>, draft: &mut D
         _ => return false,
     }
     true
-}
-
-impl Draft {
-    /// The resource limits of the `deploy` block.
-    pub(crate) fn limits_mut(&mut self) -> &mut Limits {
-        &mut self.limits
-    }
 }
 
 fn finish(report: &mut Report<'_>, field: &Field<'_>, draft: &mut Draft) {

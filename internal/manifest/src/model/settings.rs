@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jaco_types::{ContainerSpec, Logging, Ulimit};
 
-use super::report::{Field, Report};
-use super::{keys, read};
+use crate::reading::report::{Field, Report};
+use crate::reading::{keys, read};
 
 /// Reads one plain setting; `false` for a key that is not one.
 pub(crate) fn read(report: &mut Report<'_>, key: &str, field: &Field<'_>, container: &mut ContainerSpec) -> bool {

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use jaco_types::{ErrorCode, NetworkName, NetworkSpec, VolumeName, VolumeSpec};
 
-use super::keys::{self, Table};
-use super::report::{Field, Report, Spot};
-use super::{MAX_NETWORKS, MAX_VOLUMES, connect, read};
+use super::{MAX_NETWORKS, MAX_VOLUMES, connect};
+use crate::reading::keys::{self, Table};
+use crate::reading::read;
+use crate::reading::report::{Field, Report, Spot};
 
 /// The networks in use; `used` has the places that name each.
 pub(crate) fn networks(
@@ -25,7 +26,7 @@ pub(crate) fn networks(
         }
         for entry in entries {
             let child = field.child(entry);
-            let Some(key) = connect::network_name(report, &child, &entry.key) else { continue };
+            let Some(key) = read::network_name(report, &child, &entry.key) else { continue };
             report.set_unused(!used.contains_key(&key));
             let (spec, name) = network(report, &child);
             if name.is_some_and(|name| names.insert(name, ()).is_some()) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jaco_types::ErrorCode;
 use saphyr_parser::Tag;
 
-use super::load::Budget;
+use super::budget::Budget;
 use super::node::{Entry, MergeTag, Node, Position, Scalar, Value};
 use crate::diagnostic::{Diagnostic, MAX_PROBLEMS, Severity};
 

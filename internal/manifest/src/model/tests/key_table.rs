@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{check, compose, said, with_web};
-use crate::model::keys::{self, Verdict};
+use crate::reading::keys::{self, Verdict};
 
 /// The service keys of the compose specification's JSON schema.
 const SPECIFICATION: &str = "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs \

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jaco_types::NetworkName;
+
 use super::report::{Field, Report, shorten};
 use super::scalar::{parse_bool, parse_cpus, parse_duration, parse_integer, parse_size};
 use crate::Value;
@@ -169,4 +171,16 @@ pub(crate) fn container_path(report: &mut Report<'_>, field: &Field<'_>, path: &
         report.invalid(field, format!("the path in the container must be absolute, not {:?}", shorten(path)));
     }
     good
+}
+
+/// The implicit network, under either of its two names.
+pub(crate) fn network_name(report: &mut Report<'_>, field: &Field<'_>, name: &str) -> Option<NetworkName> {
+    let name = if name == "_default" { "default" } else { name };
+    match NetworkName::new(name) {
+        Ok(name) => Some(name),
+        Err(problem) => {
+            report.invalid(field, problem.to_string());
+            None
+        }
+    }
 }
