@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build release test quick fmt lint policy unit integration e2e demo lab sim bench install clean
+.PHONY: help build release test quick fmt lint policy unit integration e2e demo lab sim soak bench install clean
 
 help:
 	@echo "make demo     a one-node cluster in a throw-away directory, with an example behind the ingress; NODES=3: three hosts, one dies"
@@ -13,6 +13,7 @@ help:
 	@echo "make test     everything: format, lints, policy, unit, property, crash and end-to-end tests"
 	@echo "make quick    the fast part of it: format, lints, policy, unit tests"
 	@echo "make sim      SEEDS=100 simulated clusters that everything happens to, from SEED=1 on; a failure prints its seed and trace"
+	@echo "make soak     CUTS=50 cuts of an exclusive service's node, then MINUTES=60 of load; two must never run, nobody be elected"
 	@echo "make bench    the figures, each beside its floor or peer"
 	@echo "make release  optimised programs in target/release"
 	@echo "make install  programs and units below DESTDIR (PREFIX=$(PREFIX))"
@@ -53,13 +54,13 @@ integration:
 	@.ci/install test
 	@echo "== tests on real disks, sockets and a real engine; the real programs from end to end"
 	$(CARGO) build --locked --workspace --bins
-	JACO_SIM_SEEDS=$${JACO_SIM_SEEDS:-60} JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test '*' -- --nocapture
+	JACO_SIM_SEEDS=$${JACO_SIM_SEEDS:-300} JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test '*' -- --nocapture
 
 # The end-to-end tests alone.
 e2e:
 	@.ci/install test
 	$(CARGO) build --locked --workspace --bins
-	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input --test lab --test cluster -- --nocapture
+	JACO_REQUIRE_ENGINE=1 $(CARGO) test --locked --workspace --test one_node --test restart --test crash --test bad_input --test lab --test cluster --test soak -- --nocapture
 
 # NODES=3: several hosts, one of which is killed.
 NODES ?= 1
@@ -79,6 +80,14 @@ SEED ?= 1
 sim:
 	$(CARGO) build --locked --workspace --bins
 	@target/debug/jaco-sim --seeds $(SEEDS) --seed $(SEED)
+
+# Exclusive services under cuts (JACO_SOAK_SEED: the order of an earlier run), then load that must elect nobody.
+CUTS ?= 50
+MINUTES ?= 60
+soak:
+	@.ci/install test
+	$(CARGO) build --locked --workspace --bins
+	JACO_REQUIRE_ENGINE=1 JACO_SOAK_CUTS=$(CUTS) JACO_SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --workspace --test soak -- --nocapture
 
 bench:
 	@.ci/install bench

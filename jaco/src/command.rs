@@ -6,6 +6,7 @@ pub mod backup;
 pub mod cluster;
 pub mod completions;
 pub mod context;
+pub mod debug;
 pub mod delete;
 pub mod doctor;
 pub mod get;
@@ -69,6 +70,7 @@ pub async fn run(command: &Command, session: &Session<'_>) -> Result<(), Failure
         Command::Backup(arguments) => backup::run(arguments, session).await,
         Command::Restore(arguments) => restore::run(arguments, session).await,
         Command::Validate(arguments) => validate::run(arguments, session),
+        Command::Debug(arguments) => debug::run(arguments, session).await,
         Command::Doctor(arguments) => doctor::run(arguments, session).await,
         Command::Version(_) => version::run(session),
         Command::Completions(arguments) => completions::run(arguments, session),

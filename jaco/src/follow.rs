@@ -103,7 +103,7 @@ async fn reopen<R: Resumable>(
     }
 }
 
-/// Whether an error means that the stream may go on in a moment: `unreachable`, `no_leader` (the node ends remote streams then), or a
+/// Whether an error means that the stream may go on in a moment: `unreachable`, `no_leader` (an election), or a
 /// failure of the transport that carries no code of ours.
 pub fn is_lost(error: &UserError) -> bool {
     let untyped = || error.details.get("reason").is_some_and(|reason| reason.starts_with("gRPC status"));

@@ -6,12 +6,14 @@
 // A program has no outside: `pub` says what a module offers to the others.
 #![allow(unreachable_pub)]
 
+mod bundle;
 mod cli;
 mod command;
 mod contexts;
 mod doctor;
 mod failure;
 mod follow;
+mod global;
 mod printer;
 mod private_file;
 mod progress;

@@ -13,15 +13,15 @@ pub fn make_directory(path: &Path) -> Result<(), UserError> {
 }
 
 /// Writes a file of mode 0600 under a temporary name, syncs it and renames it into place.
-pub fn write(path: &Path, content: &str) -> Result<(), UserError> {
-    write_whole(path, content).map_err(|error| failed(path, &error))
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), UserError> {
+    write_whole(path, content.as_ref()).map_err(|error| failed(path, &error))
 }
 
-fn write_whole(path: &Path, content: &str) -> io::Result<()> {
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let written = file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| {
+    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| {
         drop(file);
         fs::rename(&temporary, path)
     });

@@ -4,13 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jaco_client::{Choice, Client, Deadline, Endpoint, RemoteChoice};
+use jaco_client::{Choice, Client, Deadline, Endpoint, RemoteChoice, Staleness};
 use jaco_types::{ErrorCode, UserError};
 use tracing::Level;
 
-use crate::cli::Global;
 use crate::contexts::{self, Clusters};
 use crate::failure::{Failure, complain};
+use crate::global::Global;
 use crate::printer::{Format, Printer, StdoutPrinter};
 use crate::terminal;
 use crate::text::duration;
@@ -22,13 +22,15 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Session<'a> {
     global: &'a Global,
     environment: Environment<'a>,
+    /// What the daemon's last answer said of its age.
+    staleness: Staleness,
 }
 
 impl<'a> Session<'a> {
     /// Merges flags and environment (a flag wins) and starts the log.
     pub fn new(global: &'a Global, environment: Environment<'a>) -> Result<Self, Failure> {
         start_log(log_level(global, environment)?);
-        Ok(Session { global, environment })
+        Ok(Session { global, environment, staleness: Staleness::default() })
     }
 
     /// A deadline: `--timeout`, else the command's own.
@@ -50,7 +52,7 @@ impl<'a> Session<'a> {
             let after = duration(deadline.length());
             UserError::new(ErrorCode::Unreachable, format!("no connection to {shown} within {after} (--timeout)"))
         })?;
-        Ok(connected?)
+        Ok(connected?.with_staleness(self.staleness.clone()))
     }
 
     /// Connects for a command that by its nature is local: only the control socket counts, and the environment's remote settings are not
@@ -81,6 +83,7 @@ impl<'a> Session<'a> {
     /// The printer of this command's results.
     pub fn printer(&self) -> StdoutPrinter {
         Printer::new(io::stdout(), self.global.output, self.global.quiet, terminal::stdout_size())
+            .with_staleness(self.staleness.clone())
     }
 
     /// Path of the daemon's configuration, when the environment names one.

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod change;
 pub mod cluster;
 pub mod context;
+pub mod debug;
 pub mod deployment;
 pub mod history;
 pub mod init;

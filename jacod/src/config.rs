@@ -104,6 +104,8 @@ pub(crate) struct Config {
     pub(crate) docker_socket: PathBuf,
     /// Local address of `/metrics` and `/ready`.
     pub(crate) metrics_addr: SocketAddr,
+    /// Newest feature level that this daemon is able to. Not in the file: the version's own, unless an upgrade is rehearsed.
+    pub(crate) feature_level: u32,
 }
 
 /// Why there is no configuration.

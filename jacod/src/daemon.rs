@@ -10,8 +10,8 @@ use anyhow::Context;
 use jaco_api::{Api, Limits, Parts};
 use jaco_client::Members;
 use jaco_controlplane::{
-    Alone, BootClock, ControlPlane, DataDirLock, Deployments, Enrolment, IdentityError, LEADER_LOOPS, OpenError,
-    Options as ControlPlaneOptions, PeerTransport, Phase, Scheduling, Sealing, SessionTable, SessionTableOptions,
+    BootClock, ControlPlane, DataDirLock, Deployments, Enrolment, LEADER_LOOPS, OpenError,
+    Options as ControlPlaneOptions, PeerTransport, Scheduling, Sealing, SessionTable, SessionTableOptions,
 };
 use jaco_ingress::{HttpListener, Ingress, Options as IngressOptions, Reach};
 use jaco_runtime::{DockerEngine, LeaseHandle, Options as RuntimeOptions, Runtime};
@@ -25,47 +25,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapt::{IngressTraffic, RuntimeLogs, RuntimeSoft, SupervisedLoops};
 use crate::config::Config;
+use crate::contact::Contact;
 use crate::departure;
+use crate::diagnostics::NodeDiagnostics;
 use crate::fencing;
-use crate::founding::{self, ClusterConsensus};
+use crate::founding::ClusterConsensus;
 use crate::listeners::Listeners;
 use crate::logging::Logging;
-use crate::members::ClusterLogs;
+use crate::members::{ClusterLogs, OtherDaemons};
 use crate::metrics::{ApplyDuration, CommitLatency, Metrics, Sources};
+use crate::names::STOP_ORDER;
+use crate::record::own_record;
 use crate::sockets::{self, Inherited, ManagerKeeper};
 use crate::trust::Trust;
 use crate::{VERSION, node_id};
-
-/// Task that keeps desired replicas in line with deployments.
-pub(crate) const SCHEDULER: &str = "scheduler";
-const SCHEDULER_WAKE: &str = "scheduler-wake";
-const RUNTIME: &str = "runtime";
-const ROUTES: &str = "ingress-routes";
-const PORTS: &str = "ingress-ports";
-const API: &str = "api";
-const METRICS: &str = "metrics";
-const MEMBERS: &str = "members";
-const API_TLS: &str = "api-tls";
-const CERTIFICATE: &str = "node-certificate";
-const SESSION: &str = "session";
-const STORE: &str = "store";
-
-/// The order in which tasks stop: first what takes requests, then what acts on them.
-const STOP_ORDER: &[&str] = &[
-    API,
-    API_TLS,
-    SCHEDULER_WAKE,
-    SCHEDULER,
-    RUNTIME,
-    ROUTES,
-    PORTS,
-    METRICS,
-    CERTIFICATE,
-    tasks::DATA_KEY,
-    SESSION,
-    MEMBERS,
-    STORE,
-];
 
 /// The API waits this long for the node to catch up with what it acknowledged before it started.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -76,9 +49,6 @@ const INGRESS_DRAIN: Duration = Duration::from_secs(5);
 
 /// The scheduler looks at everything this often, whatever it was told.
 const SCHEDULER_TICK: Duration = Duration::from_secs(30);
-
-/// Whether the node's certificate is to be renewed is looked at this often.
-const CERTIFICATE_TICK: Duration = Duration::from_secs(60);
 
 /// A published port that cannot be opened is told within this time; the ingress tries it each second.
 const PORTS_TICK: Duration = Duration::from_secs(2);
@@ -151,6 +121,8 @@ struct Network {
     sessions: SessionTable,
     /// This node's right to run exclusive replicas.
     lease: LeaseHandle,
+    /// When it last heard of a majority.
+    contact: Contact,
     /// Cancelled when a member says that this node was removed.
     removed: CancellationToken,
 }
@@ -201,7 +173,8 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let mut options = ControlPlaneOptions::new(&config.data_dir, node);
     options.clock = Arc::clone(&clock);
     options.observer = Arc::new(commits.clone());
-    options.address = founding::own_record(&config, node, 0).cluster_address;
+    options.feature_level = config.feature_level;
+    options.address = own_record(&config, node, 0).cluster_address;
     let members = trust.as_ref().map(|trust| trust.connector().map(Members::new)).transpose()?;
     let control_plane = open_store(options, trust.as_ref(), members.as_ref()).await?;
     let store: Arc<dyn Store> = Arc::new(control_plane.clone());
@@ -212,14 +185,16 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     let runtime = Arc::new(build_runtime(&config, &store, node, &ingress, lease.clone()));
     let sessions = SessionTable::new(SessionTableOptions {
         store: Arc::clone(&store),
+        predecessor: Arc::new(control_plane.clone()),
         own: node,
         clock: Arc::new(BootClock),
         terms: LeaseTerms::default(),
     });
     let scheduling = Scheduling::new(Arc::clone(&store)).with_sessions(sessions.clone());
+    let contact = Contact::new();
     let supervisor = Supervisor::new();
     let ready = Arc::new(AtomicBool::new(false));
-    let metrics = Metrics::new(Sources {
+    let metrics = Arc::new(Metrics::new(Sources {
         control_plane: control_plane.clone(),
         scheduling: scheduling.clone(),
         runtime: Arc::clone(&runtime),
@@ -228,7 +203,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         commits,
         applies: applies.clone(),
         ready: Arc::clone(&ready),
-    });
+    }));
     let api = Api::new(Parts {
         deployments: Deployments::new(Arc::clone(&store), Arc::clone(&clock)),
         store,
@@ -236,12 +211,20 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
             control_plane: control_plane.clone(),
             config: config.clone(),
             clock: Arc::clone(&clock),
+            contact: contact.clone(),
             rebuild: rebuild.clone(),
         }),
         enrolment: enrolment.clone(),
         loops: Arc::new(SupervisedLoops { supervisor: supervisor.clone(), clock: Arc::clone(&clock) }),
         timings: Arc::new(applies),
         log_levels: Arc::clone(&process.logging) as Arc<dyn jaco_api::LogLevels>,
+        diagnostics: Arc::new(NodeDiagnostics {
+            config: config.clone(),
+            control_plane: control_plane.clone(),
+            metrics: Arc::clone(&metrics),
+            recent: process.logging.recent().clone(),
+        }),
+        other_nodes: Arc::new(OtherDaemons(members.clone())),
         soft: Arc::new(RuntimeSoft(runtime.soft())),
         logs: Arc::new(ClusterLogs {
             own: node,
@@ -257,7 +240,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     });
     let network = match (trust, enrolment, members) {
         (Some(trust), Some(enrolment), Some(dialer)) => {
-            Some(Network { trust, enrolment, dialer, sessions, lease, removed: CancellationToken::new() })
+            Some(Network { trust, enrolment, dialer, sessions, lease, contact, removed: CancellationToken::new() })
         }
         _ => None,
     };
@@ -270,7 +253,7 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
         ingress,
         api,
         control: process.control.try_clone()?,
-        metrics: Arc::new(metrics),
+        metrics,
         listeners: process.listeners.try_clone()?,
         supervisor,
         ready,
@@ -279,34 +262,15 @@ async fn build(process: &mut Process) -> anyhow::Result<Built> {
     })
 }
 
-/// Opens the store. A node that has joined begins with an empty one of its cluster's life; what it had before it joined holds nothing.
+/// Opens the store: of the cluster that the node belongs to, or one of its own as long as it belongs to none.
 async fn open_store(
     mut options: ControlPlaneOptions,
     trust: Option<&Trust>,
     members: Option<&Members>,
-) -> anyhow::Result<ControlPlane> {
-    let (Some(trust), Some(members)) = (trust, members) else { return Ok(ControlPlane::open(options).await?) };
+) -> Result<ControlPlane, OpenError> {
+    let (Some(trust), Some(members)) = (trust, members) else { return ControlPlane::open(options).await };
     options.transport = Arc::new(PeerTransport(members.clone()));
-    options.incarnation = Some(trust.record.incarnation);
-    match ControlPlane::open(options.clone()).await {
-        Err(OpenError::Identity(IdentityError::OtherIncarnation { .. })) if !trust.record.peers.is_empty() => {}
-        opened => return Ok(opened?),
-    }
-    let before = ControlPlaneOptions { incarnation: None, transport: Arc::new(Alone), ..options.clone() };
-    let store = ControlPlane::open(before).await?;
-    let phase = store.phase();
-    store.halt().await;
-    drop(store);
-    let raft = options.data_dir.join("raft");
-    match phase {
-        Phase::Uninitialised => std::fs::remove_dir_all(&raft)
-            .with_context(|| format!("{}, which holds nothing, cannot be removed", raft.display()))?,
-        Phase::Member => anyhow::bail!(
-            "{} belongs to another life of the cluster than this node's certificate: move the data directory away and join anew",
-            raft.display()
-        ),
-    }
-    Ok(ControlPlane::open(options).await?)
+    ControlPlane::open_member(options, &trust.record).await
 }
 
 /// Ports of the daemon itself: no deployment may publish them.

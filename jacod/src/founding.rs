@@ -3,15 +3,12 @@
 //! What must survive is on disk before the change that needs it: keys and certificates before the first transaction is committed, so that
 //! an init that died half-way is finished by running it again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jaco_api::{Consensus, ConsensusStatus};
+use jaco_api::{CUT_OFF_AFTER, Consensus, ConsensusStatus};
 use jaco_client::Deadline;
-use jaco_controlplane::{
-    ControlPlane, FEATURE_LEVEL, InitialiseError, Phase, first_data_key, sign_node, sign_operator,
-};
+use jaco_controlplane::{ControlPlane, InitialiseError, Phase, first_data_key, sign_node, sign_operator};
 use jaco_identity::{
     Authority, Certificate, CertificateRequest, JoinRecord, JoinToken, NodeDirectory, RequestNames, SealPublicKey,
     TokenHash,
@@ -19,10 +16,12 @@ use jaco_identity::{
 use jaco_proto::v1;
 use jaco_scheduler::intent::{self, Founding, NewToken};
 use jaco_state::{BoxFuture, Clock, Leadership, Store, Transaction};
-use jaco_types::{ClusterMeta, ErrorCode, Node, NodeId, OperatorName, RecoveryRecipient, Role, UserError};
+use jaco_types::{ClusterMeta, ErrorCode, Node, OperatorName, RecoveryRecipient, Role, UserError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::contact::Contact;
+use crate::record::own_record;
 
 /// The first operator's name.
 const BOOTSTRAP: &str = "bootstrap";
@@ -35,6 +34,8 @@ pub(crate) struct ClusterConsensus {
     pub(crate) control_plane: ControlPlane,
     pub(crate) config: Config,
     pub(crate) clock: Arc<dyn Clock>,
+    /// When this node last heard of a majority.
+    pub(crate) contact: Contact,
     /// Has every part built anew.
     pub(crate) rebuild: CancellationToken,
 }
@@ -82,15 +83,23 @@ impl Consensus for ClusterConsensus {
         })
     }
 
+    fn since_majority(&self) -> Duration {
+        match self.control_plane.leadership() {
+            Leadership::Leader { .. } => Duration::ZERO,
+            Leadership::Follower { leader } => self.contact.age(leader),
+        }
+    }
+
     fn status(&self) -> ConsensusStatus {
         let status = self.control_plane.status();
-        // A follower has a majority on its side when it knows who leads.
-        let quorum = match self.control_plane.leadership() {
+        let knows_leader = match self.control_plane.leadership() {
             Leadership::Leader { .. } => true,
             Leadership::Follower { leader } => leader.is_some(),
         };
+        let quorum = knows_leader && self.since_majority() <= CUT_OFF_AFTER;
         ConsensusStatus {
-            leader: status.leader,
+            // Without a majority there is none, whoever it was last.
+            leader: status.leader.filter(|_| quorum),
             index: status.applied_index,
             quorum,
             voters: status.voters,
@@ -175,7 +184,7 @@ impl ClusterConsensus {
             grpc_address: own.grpc_address,
             cluster_address: own.cluster_address,
             version: own.version,
-            feature_level: FEATURE_LEVEL,
+            feature_level: self.config.feature_level,
             seal_key: seal_key.public().to_string(),
         })
     }
@@ -235,7 +244,7 @@ impl ClusterConsensus {
             name: if name.is_empty() { cluster_id.clone() } else { name.to_owned() },
             cluster_id,
             incarnation: self.control_plane.incarnation(),
-            feature_level: FEATURE_LEVEL,
+            feature_level: self.config.feature_level,
             created_at_ms: now_ms,
             ipam_pool: self.config.ipam_pool,
             mesh_cidr: self.config.mesh_cidr,
@@ -245,22 +254,6 @@ impl ClusterConsensus {
 
     fn own_record(&self, now_ms: u64) -> Node {
         own_record(&self.config, self.control_plane.node_id(), now_ms)
-    }
-}
-
-/// This node's record, without its keys.
-pub(crate) fn own_record(config: &Config, id: NodeId, now_ms: u64) -> Node {
-    Node {
-        id,
-        hostname: config.hostname.clone(),
-        address: config.advertise.to_string(),
-        grpc_address: std::net::SocketAddr::new(config.advertise, config.listen_addr.port()).to_string(),
-        version: crate::VERSION.to_owned(),
-        joined_at_ms: now_ms,
-        cluster_address: std::net::SocketAddr::new(config.advertise, config.cluster_addr.port()).to_string(),
-        public_keys: Vec::new(),
-        seal_key: String::new(),
-        labels: BTreeMap::new(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Structured logs: journald fields under systemd, JSON lines where nobody reads along, text on a terminal.
 //!
-//! The level can be changed while the daemon runs.
+//! The level can be changed while the daemon runs. The newest lines are kept in memory, and what libraries repeat is left out.
+
+mod recent;
+mod repeats;
 
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +16,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::LogLevel;
+
+pub(crate) use recent::Recent;
+use repeats::Repeats;
 
 /// Where log lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +33,17 @@ enum Target {
 pub(crate) struct Logging {
     level: Arc<Mutex<LogLevel>>,
     filter: reload::Handle<EnvFilter, Registry>,
+    recent: Recent,
 }
 
 impl Logging {
     /// Starts logging for the whole process; called once, first of all.
     pub(crate) fn start(level: LogLevel) -> Result<Logging, anyhow::Error> {
         let (filter, handle) = reload::Layer::new(filter(level));
-        let registry = tracing_subscriber::registry().with(filter);
+        let recent = Recent::default();
+        let kept = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(recent.clone());
+        let kept = kept.with_filter(LevelFilter::TRACE);
+        let registry = tracing_subscriber::registry().with(filter).with(Repeats::default()).with(kept);
         match target(std::env::var_os("JOURNAL_STREAM").is_some(), std::io::stderr().is_terminal()) {
             Target::Journal => {
                 let journal =
@@ -49,7 +59,12 @@ impl Logging {
                 registry.with(text.with_filter(LevelFilter::TRACE)).try_init()?;
             }
         }
-        Ok(Logging { level: Arc::new(Mutex::new(level)), filter: handle })
+        Ok(Logging { level: Arc::new(Mutex::new(level)), filter: handle, recent })
+    }
+
+    /// The newest lines.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
     }
 }
 

@@ -2,15 +2,19 @@
 
 mod adapt;
 mod config;
+mod contact;
 mod daemon;
 mod departure;
+mod diagnostics;
 mod fencing;
 mod founding;
 mod listeners;
 mod logging;
 mod members;
 mod metrics;
+mod names;
 mod node_id;
+mod record;
 mod recover;
 mod renewal;
 mod restore;
@@ -23,6 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use jaco_controlplane::FEATURE_LEVEL;
 use jaco_types::UserError;
 
 use crate::config::{Config, Surroundings, interfaces};
@@ -46,6 +51,9 @@ struct Arguments {
     /// Print the version and end.
     #[arg(long, short = 'V')]
     version: bool,
+    /// Pass for a version whose newest feature level is this one: for rehearsals of upgrades.
+    #[arg(long, hide = true, default_value_t = FEATURE_LEVEL, value_parser = clap::value_parser!(u32).range(1..))]
+    feature_level: u32,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -84,6 +92,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut config = Config::load(&arguments.config, &surroundings()?)?;
+    config.feature_level = arguments.feature_level;
     match &arguments.command {
         Some(Command::Config) => Ok(print(config.to_yaml().trim_end())),
         Some(Command::Restore(arguments)) => {

@@ -1,9 +1,12 @@
-//! What this node does for other members.
+//! What this node does for other members, and asks of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use jaco_api::{AnswerStream, CertificateSigner, LogOptions, LogSource, MemberCaller, NodeLogs, ReplicaLogLine};
+use jaco_api::{
+    AnswerStream, CertificateSigner, LogOptions, LogSource, MemberCaller, NodeLogs, OtherNodes, ReplicaLogLine,
+};
 use jaco_client::{MemberError, Members};
 use jaco_controlplane::Enrolment;
 use jaco_identity::CertificateRequest;
@@ -115,12 +118,54 @@ impl LogSource for ClusterLogs {
     }
 }
 
+/// The daemons of other members, by way of the members' port.
+pub(crate) struct OtherDaemons(pub(crate) Option<Members>);
+
+/// One that answers a question about itself does so at once; a diagnosis asks its engine first.
+const QUESTION: Duration = Duration::from_secs(5);
+const DIAGNOSIS: Duration = Duration::from_secs(15);
+
+impl OtherDaemons {
+    fn members(&self) -> Result<&Members, UserError> {
+        self.0.as_ref().ok_or_else(|| UserError::internal("no member can be asked", "this node has no certificate"))
+    }
+}
+
+impl OtherNodes for OtherDaemons {
+    fn status(&self, node: Node) -> BoxFuture<'_, Result<v1::NodeStatusResponse, UserError>> {
+        Box::pin(async move {
+            let answer = self.members()?.node_status(node.id, &node.cluster_address, QUESTION).await;
+            answer.map_err(|error| unreachable(&node, error))
+        })
+    }
+
+    fn set_log_level(
+        &self,
+        node: Node,
+        request: v1::MemberLogLevelRequest,
+    ) -> BoxFuture<'_, Result<v1::SetLogLevelResponse, UserError>> {
+        Box::pin(async move {
+            let answer = self.members()?.set_log_level(node.id, &node.cluster_address, request, QUESTION).await;
+            answer.map_err(|error| unreachable(&node, error))
+        })
+    }
+
+    fn diagnose(&self, node: Node) -> BoxFuture<'_, Result<v1::DiagnoseResponse, UserError>> {
+        Box::pin(async move {
+            let answer = self.members()?.diagnose(node.id, &node.cluster_address, DIAGNOSIS).await;
+            answer.map_err(|error| unreachable(&node, error))
+        })
+    }
+}
+
 fn unreachable(member: &Node, error: MemberError) -> UserError {
     match error {
         MemberError::Answered(error) => error,
-        MemberError::Unreachable { .. } | MemberError::Lost { .. } => {
-            UserError::new(ErrorCode::Unreachable, format!("{} does not answer: {error}", member.hostname))
-        }
+        MemberError::Unreachable { .. } | MemberError::Lost { .. } => UserError::new(
+            ErrorCode::Unreachable,
+            format!("{} does not answer: {error}; `jaco node list` shows whether it is down", member.hostname),
+        )
+        .with("hostname", &member.hostname),
     }
 }
 

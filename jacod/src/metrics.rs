@@ -142,15 +142,18 @@ impl Metrics {
         }
     }
 
+    /// All figures now, in the Prometheus text format.
+    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).map(|()| text)
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         match (request.method(), request.uri().path()) {
-            (&Method::GET, "/metrics") => {
-                let mut text = String::new();
-                match encode(&mut text, &self.registry) {
-                    Ok(()) => reply(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
-                    Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
-                }
-            }
+            (&Method::GET, "/metrics") => match self.text() {
+                Ok(text) => reply(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
+                Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+            },
             (&Method::GET, "/ready") if self.ready.load(Ordering::Acquire) => {
                 reply(StatusCode::OK, "text/plain", "ready\n".to_owned())
             }
@@ -253,7 +256,7 @@ impl Figures {
     fn loops(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let tasks = self.0.supervisor.status();
         let lag =
-            tasks.iter().find(|task| task.name == crate::daemon::SCHEDULER).map(|task| task.lag).unwrap_or_default();
+            tasks.iter().find(|task| task.name == crate::names::SCHEDULER).map(|task| task.lag).unwrap_or_default();
         let metric = ConstGauge::new(lag.as_secs_f64());
         let name = "scheduler_reconcile_lag_seconds";
         metric.encode(encoder.encode_descriptor(

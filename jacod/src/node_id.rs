@@ -37,7 +37,7 @@ pub(crate) fn load_or_create(data_dir: &Path, fresh: u64) -> Result<NodeId, Node
     match std::fs::read_to_string(&path) {
         Ok(text) => NodeId::try_from(text.trim().to_owned()).map_err(|_| NodeIdError::Damaged { path: path.clone() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+            std::fs::DirBuilder::new().recursive(true).mode(0o710).create(&folder).map_err(failed)?;
             let id = NodeId(fresh);
             write(&folder, &path, &id.to_string()).map_err(failed)?;
             Ok(id)

@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use jaco_controlplane::{
-    DataDirLock, FEATURE_LEVEL, LifeEvent, LockError, NewLife, Reader, Replaced, Sealing, Staging, begin_life,
-    open_with_recovery_key, read_backup, read_state, sign_node, write_state,
+    DataDirLock, LifeEvent, LockError, NewLife, Reader, Replaced, Sealing, Staging, begin_life, open_with_recovery_key,
+    read_backup, read_state, sign_node, write_state,
 };
 use jaco_identity::{
     Certificate, CertificateRequest, JoinRecord, Keyring, NodeDirectory, PrivateKey, RecoveryKey, RequestNames,
@@ -17,7 +17,7 @@ use jaco_types::{ErrorCode, Hostname, Node, NodeId, UserError};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::founding::own_record;
+use crate::record::own_record;
 use crate::{VERSION, node_id};
 
 /// Flags of `jacod restore`.
@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &RestoreArguments, config: &Config) -> Result<Resto
         UserError::new(ErrorCode::ValidationFailed, text).with("field", "input")
     };
     let input = File::open(&arguments.input).map_err(unreadable)?;
-    let reader = Reader { version: VERSION, feature_level: FEATURE_LEVEL };
+    let reader = Reader { version: VERSION, feature_level: config.feature_level };
     let backup = read_backup(input, reader).map_err(|error| error.user_error())?;
     let keys = open_with_recovery_key(&backup.machine.view(), &recovery)?;
 

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use crate::config::Config;
-use crate::founding::own_record;
+use crate::contact::Contact;
+use crate::record::own_record;
 
 /// The leader's side: sessions of other nodes end in the table.
 pub(crate) struct TableHost(pub(crate) SessionTable);
@@ -58,6 +59,7 @@ impl SessionSource for NodeFacts {
         SessionIdentity {
             incarnation: self.control_plane.incarnation(),
             version: own.version,
+            feature_level: self.control_plane.feature_level(),
             address: own.address,
             grpc_address: own.grpc_address,
             cluster_address: own.cluster_address,
@@ -68,18 +70,24 @@ impl SessionSource for NodeFacts {
 
     fn sample(&self) -> NodeSample {
         let (cpu, memory) = self.host.sample().unzip();
-        let sync = self.syncs.sample(&self.control_plane.status().log);
-        NodeSample { reconciled: self.runtime.is_reconciled(), cpu, memory, sync }
+        let log = self.control_plane.status().log;
+        let (sync, disk_full) = (self.syncs.sample(&log), log.disk_full);
+        NodeSample { reconciled: self.runtime.is_reconciled(), cpu, memory, sync, disk_full }
     }
 }
 
 /// What a session brings.
 pub(crate) struct SessionNews {
     pub(crate) lease: LeaseHandle,
+    pub(crate) contact: Contact,
     pub(crate) removed: CancellationToken,
 }
 
 impl SessionEvents for SessionNews {
+    fn confirmed(&self) {
+        self.contact.note();
+    }
+
     fn lease(&self, lease: Lease) {
         self.lease.renew(jaco_runtime::Lease { until: lease.until, stop_within: lease.stop_within });
     }

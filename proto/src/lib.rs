@@ -20,5 +20,9 @@ pub const CALLS: &[(&str, bool)] = include!(concat!(env!("OUT_DIR"), "/calls.rs"
 /// Largest message either side accepts, bytes: two manifests of 1 MiB with room for framing, or a long list of replicas.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The header of an answer that was read without a majority of the cluster, and may be old: for how long there has been none, in
+/// milliseconds. Absent from all others.
+pub const STALE_HEADER: &str = "jaco-stale-ms";
+
 /// Largest manifest text the daemon accepts, bytes; a larger one is `request_too_large`.
 pub const MAX_MANIFEST_BYTES: usize = 256 * 1024;

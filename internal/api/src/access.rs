@@ -59,11 +59,15 @@ pub(crate) const CALLS: &[(&str, Rule)] = &[
     ("/jaco.v1.Deploy/Logs", Rule::Logs),
     ("/jaco.v1.Deploy/Rollback", Rule::Deploy),
     ("/jaco.v1.Deploy/Status", Rule::Read),
+    ("/jaco.v1.Internal/Diagnose", Rule::Nobody),
     ("/jaco.v1.Internal/Logs", Rule::Nobody),
+    ("/jaco.v1.Internal/NodeStatus", Rule::Nobody),
     ("/jaco.v1.Internal/Peer", Rule::Nobody),
     ("/jaco.v1.Internal/PeerStream", Rule::Nobody),
     ("/jaco.v1.Internal/Session", Rule::Nobody),
+    ("/jaco.v1.Internal/SetLogLevel", Rule::Nobody),
     ("/jaco.v1.Internal/SignNodeCert", Rule::Node),
+    ("/jaco.v1.Node/Diagnose", Rule::Administer),
     ("/jaco.v1.Node/SetLogLevel", Rule::Administer),
     ("/jaco.v1.Node/Status", Rule::Read),
     ("/jaco.v1.Tokens/Issue", Rule::Administer),
@@ -76,6 +80,31 @@ pub(crate) const CALLS: &[(&str, Rule)] = &[
 pub(crate) fn rule(path: &str) -> Option<Rule> {
     let place = CALLS.binary_search_by_key(&path, |(name, _)| name).ok()?;
     CALLS.get(place).map(|(_, rule)| *rule)
+}
+
+/// What a call asks of this node's side of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing: it is about one daemon, or has no answer of its own.
+    Nothing,
+    /// What this node has applied. Without a majority that may be old, and the answer says so.
+    View,
+    /// A majority: it changes something, or answers only with what is acknowledged now.
+    Majority,
+}
+
+/// What a call asks of this node's side of the cluster.
+pub(crate) fn need(path: &str, rule: Rule) -> Need {
+    match path {
+        "/jaco.v1.Cluster/Join" => Need::Majority,
+        "/jaco.v1.Cluster/Status" | "/jaco.v1.Tokens/List" => Need::View,
+        "/jaco.v1.Node/Diagnose" | "/jaco.v1.Node/SetLogLevel" | "/jaco.v1.Node/Status" => Need::Nothing,
+        _ => match rule {
+            Rule::Deploy | Rule::Administer => Need::Majority,
+            Rule::Read => Need::View,
+            Rule::Anyone | Rule::Socket | Rule::Node | Rule::Nobody | Rule::Logs => Need::Nothing,
+        },
+    }
 }
 
 /// The calls whose answers go on, so that their callers are judged again meanwhile.

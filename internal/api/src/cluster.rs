@@ -140,6 +140,7 @@ fn cluster_status(view: &View, consensus: &ConsensusStatus) -> Option<v1::Cluste
         raft_index: consensus.index,
         quorum: consensus.quorum,
         nodes,
+        feature_level: cluster.feature_level,
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jaco_proto::v1;
 use jaco_state::BoxFuture;
-use jaco_types::{NodeId, ReplicaId, UserError};
+use jaco_types::{Node, NodeId, ReplicaId, UserError};
 use tokio::sync::mpsc;
 
 use crate::render::SoftReplica;
@@ -38,6 +38,9 @@ pub trait Consensus: Send + Sync + 'static {
 
     /// What consensus says now.
     fn status(&self) -> ConsensusStatus;
+
+    /// How long ago this node last knew that it was on the side of a majority; zero on a leader whose lease holds.
+    fn since_majority(&self) -> Duration;
 }
 
 /// One of the daemon's loops.
@@ -92,6 +95,34 @@ pub trait LogLevels: Send + Sync + 'static {
 
     /// Changes it until the next restart; refuses a word that is no level.
     fn set_level(&self, level: &str) -> Result<(), UserError>;
+}
+
+/// The daemons of other members.
+pub trait OtherNodes: Send + Sync + 'static {
+    /// What a daemon says of itself.
+    ///
+    /// Errors: `unreachable` when it does not answer.
+    fn status(&self, node: Node) -> BoxFuture<'_, Result<v1::NodeStatusResponse, UserError>>;
+
+    /// Changes its log level.
+    ///
+    /// Errors: as for `status`.
+    fn set_log_level(
+        &self,
+        node: Node,
+        request: v1::MemberLogLevelRequest,
+    ) -> BoxFuture<'_, Result<v1::SetLogLevelResponse, UserError>>;
+
+    /// What is needed to find out what is wrong with it.
+    ///
+    /// Errors: as for `status`.
+    fn diagnose(&self, node: Node) -> BoxFuture<'_, Result<v1::DiagnoseResponse, UserError>>;
+}
+
+/// What is needed to find out what is wrong with this node.
+pub trait Diagnostics: Send + Sync + 'static {
+    /// Files without any secret, a few MiB at most. What cannot be had is a file that says so.
+    fn collect(&self) -> BoxFuture<'_, Vec<v1::DiagnosticFile>>;
 }
 
 /// What the node knows of its replicas and never commits.

@@ -4,6 +4,8 @@
 //! - An answer that is still on its way is judged again at every change of an operator's or node's record, every minute (certificates
 //!   end), and when this node has had no leader for five seconds (it may have missed a revocation by then).
 //! - The control socket is exempt: its permissions are those of a file, and nobody revokes them.
+//! - A node that has been without a majority for five seconds answers what needs one with `quorum_lost` at once, and says with every
+//!   read that it may be old. Before that it may be an election, and the same is called `no_leader`: clients then try again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,8 +17,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::Frame;
 use jaco_identity::{OperatorToken, PeerIdentity};
-use jaco_proto::to_status;
-use jaco_state::{Clock, Event, Leadership, Store, SystemClock, WatchFrom};
+use jaco_proto::{STALE_HEADER, from_status, to_status};
+use jaco_state::{Clock, Event, Leadership, ProposeError, Store, SystemClock, WatchFrom};
 use jaco_types::{ErrorCode, Kind, UserError};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,12 +26,14 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::access::{self, Credentials, Rule};
+use crate::access::{self, Credentials, Need, Rule};
 use crate::caller::{Caller, Peer};
+use crate::facilities::Consensus;
 use crate::tls_listener::TlsPeer;
 
-/// How long operators' streams go on without a leader, and how long an election may take before it is called a lost majority.
-const WITHOUT_LEADER: Duration = Duration::from_secs(5);
+/// How long a node may be out of touch with a majority before it counts as cut off: no election takes longer. Operators' streams go on
+/// for so long, and no read is called old before (contract: 5 s).
+pub const CUT_OFF_AFTER: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is a leader.
 const LEADER_CHECK: Duration = Duration::from_secs(1);
 /// How often open streams are judged whatever happens.
@@ -43,6 +47,7 @@ pub(crate) struct Guard {
 
 struct Inner {
     store: Arc<dyn Store>,
+    consensus: Arc<dyn Consensus>,
     clock: Arc<dyn Clock>,
     /// Counts the reasons to judge open streams again.
     reasons: watch::Sender<u64>,
@@ -56,15 +61,16 @@ pub(crate) struct Admitted {
     pub(crate) caller: Caller,
     credentials: Credentials,
     rule: Rule,
+    need: Need,
 }
 
 impl Guard {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Guard {
-        Guard::with_clock(store, Arc::new(SystemClock::default()))
+    pub(crate) fn new(store: Arc<dyn Store>, consensus: Arc<dyn Consensus>) -> Guard {
+        Guard::with_clock(store, consensus, Arc::new(SystemClock::default()))
     }
 
-    pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Guard {
-        let inner = Inner { store, clock, reasons: watch::channel(0).0, leaderless_since: Mutex::default() };
+    pub(crate) fn with_clock(store: Arc<dyn Store>, consensus: Arc<dyn Consensus>, clock: Arc<dyn Clock>) -> Guard {
+        let inner = Inner { store, consensus, clock, reasons: watch::channel(0).0, leaderless_since: Mutex::default() };
         Guard { inner: Arc::new(inner) }
     }
 
@@ -81,7 +87,7 @@ impl Guard {
                     Some(Event::Batch(batch)) => batch.changes.iter().any(|change| is_about_access(change.kind)),
                 },
                 _ = minute.tick() => true,
-                _ = second.tick() => self.note_leader() > WITHOUT_LEADER,
+                _ = second.tick() => self.is_cut_off(),
             };
             if again {
                 self.inner.reasons.send_modify(|reasons| *reasons = reasons.wrapping_add(1));
@@ -89,30 +95,44 @@ impl Guard {
         }
     }
 
-    fn has_leader(&self) -> bool {
+    fn knows_leader(&self) -> bool {
         match self.inner.store.leadership() {
             Leadership::Leader { .. } | Leadership::Follower { leader: Some(_) } => true,
             Leadership::Follower { leader: None } => false,
         }
     }
 
-    /// How long there has been no leader; zero while there is one.
-    fn note_leader(&self) -> Duration {
+    /// Whether there is a leader, and this node has heard of its majority a short while ago: one that is cut off goes on naming the
+    /// leader it last followed.
+    fn has_leader(&self) -> bool {
+        self.knows_leader() && !self.is_cut_off()
+    }
+
+    /// How long this node has known no leader, or has not heard that it is on the side of a majority.
+    fn out_of_touch(&self) -> Duration {
         let mut since = self.inner.leaderless_since.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.has_leader() {
+        let leaderless = if self.knows_leader() {
             *since = None;
-            return Duration::ZERO;
-        }
-        since.get_or_insert_with(Instant::now).elapsed()
+            Duration::ZERO
+        } else {
+            since.get_or_insert_with(Instant::now).elapsed()
+        };
+        leaderless.max(self.inner.consensus.since_majority())
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.out_of_touch() > CUT_OFF_AFTER
     }
 
     /// Judges a call before its handler sees it.
     pub(crate) fn admit<B>(&self, request: &http::Request<B>) -> Result<Admitted, Status> {
         let path = request.uri().path();
         let rule = access::rule(path).ok_or_else(|| Status::unimplemented(format!("there is no call {path}")))?;
+        let need = access::need(path, rule);
         let judged = credentials(request).and_then(|credentials| {
             let caller = self.judge(&credentials, rule)?;
-            Ok(Admitted { caller, credentials, rule })
+            self.check_majority(need)?;
+            Ok(Admitted { caller, credentials, rule, need })
         });
         judged.map_err(|error| {
             let from = request.extensions().get::<TlsPeer>().map(|peer| peer.address);
@@ -142,8 +162,39 @@ impl Guard {
         Ok(caller)
     }
 
+    /// What needs a majority is not even begun on a node that is cut off.
+    fn check_majority(&self, need: Need) -> Result<(), UserError> {
+        let may_begin = match need {
+            Need::Nothing | Need::View => true,
+            Need::Majority => self.inner.store.view().cluster().is_none() || !self.is_cut_off(),
+        };
+        if may_begin { Ok(()) } else { Err(ProposeError::QuorumLost.user_error()) }
+    }
+
+    /// Puts into an answer what this node's side of the cluster means for it.
+    fn finish(&self, need: Need, mut answer: http::Response<Body>) -> http::Response<Body> {
+        match need {
+            Need::Nothing => answer,
+            Need::View => {
+                let silence = self.out_of_touch();
+                if silence > CUT_OFF_AFTER && self.inner.store.view().cluster().is_some() {
+                    let millis = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+                    answer.headers_mut().insert(STALE_HEADER, millis.into());
+                }
+                answer
+            }
+            Need::Majority => {
+                let refusal = Status::from_header_map(answer.headers()).map(|status| from_status(&status));
+                match refusal.and_then(|error| reworded(&error, self.is_cut_off())) {
+                    Some(error) => to_status(&error).into_http(),
+                    None => answer,
+                }
+            }
+        }
+    }
+
     fn without_leader(&self) -> UserError {
-        let code = if self.note_leader() > WITHOUT_LEADER { ErrorCode::QuorumLost } else { ErrorCode::NoLeader };
+        let code = if self.is_cut_off() { ErrorCode::QuorumLost } else { ErrorCode::NoLeader };
         UserError::new(
             code,
             "this node knows no leader, so it cannot tell whether this identity is still good: it answers reads only, and everything on its control socket",
@@ -154,9 +205,10 @@ impl Guard {
     fn judge_again(&self, credentials: &Credentials, rule: Rule) -> Result<(), UserError> {
         let caller = self.judge(credentials, rule)?;
         let operator = matches!(caller, Caller::Known(_));
-        if operator && self.note_leader() > WITHOUT_LEADER {
+        if operator && self.is_cut_off() {
+            // Not `no_leader`: a client would open the stream again, and again it would end at once.
             return Err(UserError::new(
-                ErrorCode::NoLeader,
+                ErrorCode::QuorumLost,
                 "this node has lost its leader, so it cannot tell whether this identity is still good: the stream ends",
             ));
         }
@@ -175,6 +227,16 @@ impl Guard {
                 return UserError::new(ErrorCode::Unreachable, "the daemon stops");
             }
         }
+    }
+}
+
+/// The other word for a call that found no majority, when the one that was used is not true: until a node counts as cut off it is an
+/// election. Pure.
+fn reworded(error: &UserError, is_cut_off: bool) -> Option<UserError> {
+    match (error.code, is_cut_off) {
+        (ErrorCode::NoLeader, true) => Some(ProposeError::QuorumLost.user_error()),
+        (ErrorCode::QuorumLost, false) => Some(ProposeError::NoLeader.user_error()),
+        _ => None,
     }
 }
 
@@ -262,12 +324,12 @@ where
         request.extensions_mut().insert(admitted.caller.clone());
         let goes_on = access::STREAMS.contains(&request.uri().path());
         let answer = self.inner.call(request);
-        if !goes_on || matches!(admitted.credentials, Credentials::Socket) {
-            return Box::pin(answer);
-        }
         let guard = self.guard.clone();
         Box::pin(async move {
-            let answer = answer.await?;
+            let answer = guard.finish(admitted.need, answer.await?);
+            if !goes_on || matches!(admitted.credentials, Credentials::Socket) {
+                return Ok(answer);
+            }
             Ok(answer.map(|body| Body::new(Judged { body, ended: Some(Box::pin(guard.ended(admitted))) })))
         })
     }

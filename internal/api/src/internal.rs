@@ -3,11 +3,10 @@
 //! The connection proves who the caller is; whether it is a member is judged at every call, by node id and public key, so that a
 //! removed node is told so by any member and gets nothing else.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use jaco_controlplane::PeerService;
 use jaco_identity::{Acceptor, PeerIdentity};
 use jaco_proto::v1::internal_server::{Internal, InternalServer};
@@ -21,15 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::Api;
 use crate::access::judge_node;
+use crate::answer_stream::AnswerStream;
 use crate::serve::ServeError;
 use crate::tls_listener::{PortLimits, TlsPeer, accept};
 
 /// Messages of a stream that wait for the network.
 const STREAM_BUFFER: usize = 16;
-
-/// A stream of answers to a member.
-pub type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A member, as judged by the store at the moment of the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +78,26 @@ pub struct InternalParts {
 #[derive(Clone)]
 pub struct InternalApi {
     parts: Arc<InternalParts>,
+    /// Answers what other members ask about this daemon; absent where there is none around the store.
+    daemon: Option<Api>,
 }
 
 impl InternalApi {
     /// Puts it together.
     pub fn new(parts: InternalParts) -> Self {
-        InternalApi { parts: Arc::new(parts) }
+        InternalApi { parts: Arc::new(parts), daemon: None }
+    }
+
+    /// The same, which also answers what other members' operators ask about this daemon.
+    #[must_use]
+    pub fn with_daemon(self, api: Api) -> Self {
+        InternalApi { daemon: Some(api), ..self }
+    }
+
+    fn daemon(&self) -> Result<&Api, Status> {
+        self.daemon.as_ref().ok_or_else(|| {
+            to_status(&UserError::new(ErrorCode::NotSupportedYet, "this member has a store and nothing else"))
+        })
     }
 
     fn caller<T>(&self, request: &Request<T>) -> Result<MemberCaller, Status> {
@@ -163,6 +175,29 @@ impl Internal for InternalApi {
     async fn logs(&self, request: Request<v1::NodeLogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         self.caller(&request)?;
         Ok(Response::new(self.parts.logs.logs(request.into_inner())))
+    }
+
+    async fn node_status(
+        &self,
+        request: Request<v1::NodeStatusRequest>,
+    ) -> Result<Response<v1::NodeStatusResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(self.daemon()?.own_status()))
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<v1::MemberLogLevelRequest>,
+    ) -> Result<Response<v1::SetLogLevelResponse>, Status> {
+        self.caller(&request)?;
+        let v1::MemberLogLevelRequest { level, actor } = request.into_inner();
+        let answer = self.daemon()?.set_own_log_level(&level, &actor);
+        answer.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    async fn diagnose(&self, request: Request<v1::DiagnoseRequest>) -> Result<Response<v1::DiagnoseResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(self.daemon()?.own_diagnosis().await))
     }
 }
 

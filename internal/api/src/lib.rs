@@ -6,6 +6,7 @@
 //! - Every error leaves as the same typed status ([`jaco_proto::to_status`]).
 
 mod access;
+mod answer_stream;
 mod audit;
 mod backup;
 mod caller;
@@ -41,13 +42,13 @@ use jaco_types::{ErrorCode, Hostname, NodeId, UserError};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
+pub use answer_stream::AnswerStream;
 pub use facilities::{
-    Consensus, ConsensusStatus, LogLevels, LogOptions, LogSource, LoopStatus, Loops, ReplicaLogLine, SoftStates,
-    Timings,
+    Consensus, ConsensusStatus, Diagnostics, LogLevels, LogOptions, LogSource, LoopStatus, Loops, OtherNodes,
+    ReplicaLogLine, SoftStates, Timings,
 };
-pub use internal::{
-    AnswerStream, CertificateSigner, InternalApi, InternalParts, MemberCaller, NodeLogs, SessionHost, serve_members,
-};
+pub use guard::CUT_OFF_AFTER;
+pub use internal::{CertificateSigner, InternalApi, InternalParts, MemberCaller, NodeLogs, SessionHost, serve_members};
 pub use limits::Limits;
 pub use render::SoftReplica;
 pub use serve::{ServeError, serve_tls, serve_unix};
@@ -75,6 +76,10 @@ pub struct Parts {
     pub timings: Arc<dyn Timings>,
     /// The daemon's log level.
     pub log_levels: Arc<dyn LogLevels>,
+    /// What shows what is wrong with this node.
+    pub diagnostics: Arc<dyn Diagnostics>,
+    /// The daemons of other members.
+    pub other_nodes: Arc<dyn OtherNodes>,
     /// What the node knows of its replicas and never commits.
     pub soft: Arc<dyn SoftStates>,
     /// Containers' logs.
@@ -131,6 +136,6 @@ impl Api {
 fn uninitialized() -> UserError {
     UserError::new(
         ErrorCode::ClusterUninitialized,
-        "this node does not belong to a cluster yet; start one with `jaco cluster init`",
+        "this node does not belong to a cluster yet: start one with `jaco cluster init`, or have it join one with `jaco node join`",
     )
 }

@@ -1,5 +1,6 @@
 //! The part of `Cluster` about nodes: joining, listing, emptying, letting go.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jaco_controlplane::JoinRequest;
@@ -7,8 +8,8 @@ use jaco_identity::{Certificate, CertificateRequest, JoinSecret, SealPublicKey};
 use jaco_proto::v1;
 use jaco_state::{RequestId, View};
 use jaco_types::{
-    ErrorCode, Hostname, InvalidName, JoinToken, Node, NodeId, NodeOperation, NodeOperationKind, ReplicaDesired,
-    UserError,
+    ErrorCode, Hostname, InvalidName, JoinToken, Node, NodeId, NodeOperation, NodeOperationKind, NodeState, NodeStatus,
+    ReplicaDesired, ReplicaObserved, UserError,
 };
 
 use crate::Api;
@@ -43,25 +44,18 @@ pub(crate) fn join_request(request: v1::JoinRequest) -> Result<JoinRequest, User
         seal_key: String::new(),
         labels: Default::default(),
     };
-    Ok(JoinRequest { token_hash: secret.hash().to_string(), request: csr, node, seal_key })
+    let token_hash = secret.hash().to_string();
+    Ok(JoinRequest { token_hash, request: csr, node, feature_level: request.feature_level, seal_key })
 }
 
 pub(crate) fn hostname(text: &str) -> Result<Hostname, UserError> {
-    Hostname::new(text).map_err(|error: InvalidName| invalid("hostname", error))
+    Hostname::new(text).map_err(|error: InvalidName| {
+        UserError::new(ErrorCode::ValidationFailed, error.to_string()).with("field", "hostname")
+    })
 }
 
 impl Api {
     pub(crate) async fn join_node(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, UserError> {
-        let cluster = self.parts().store.view().cluster().cloned().ok_or_else(crate::uninitialized)?;
-        if request.feature_level < cluster.feature_level {
-            return Err(UserError::new(
-                ErrorCode::VersionIncompatible,
-                format!(
-                    "the joiner (version {}) reaches feature level {}, and the cluster is at {}: install a newer jacod there",
-                    request.version, request.feature_level, cluster.feature_level
-                ),
-            ));
-        }
         let joined = self.parts().enrolment()?.join(join_request(request)?).await?;
         Ok(v1::JoinResponse {
             cluster_id: joined.cluster_id,
@@ -127,10 +121,7 @@ impl Api {
 pub(crate) fn progress(view: &View, host: &Hostname) -> v1::NodeProgressResponse {
     let node = view.list::<Node>().find(|node| node.hostname == *host);
     let operation = node.and_then(|node| view.get::<NodeOperation>(&node.id.to_string()));
-    let remaining = view
-        .list::<ReplicaDesired>()
-        .filter(|replica| node.is_some_and(|node| node.id == replica.node))
-        .map(|replica| replica.id.to_string());
+    let remaining = node.map(|node| remaining(view, node)).unwrap_or_default();
     let migrated = operation.iter().flat_map(|operation| &operation.migrated).map(|moved| v1::MigratedReplica {
         replica_id: moved.replica.to_string(),
         from: moved.from.to_string(),
@@ -141,8 +132,27 @@ pub(crate) fn progress(view: &View, host: &Hostname) -> v1::NodeProgressResponse
         member: node.is_some(),
         under_way: operation.is_some_and(|operation| !operation.timed_out),
         timed_out: operation.is_some_and(|operation| operation.timed_out),
-        remaining: remaining.collect(),
+        remaining: remaining.into_iter().collect(),
         migrated: migrated.collect(),
         dropped: operation.iter().flat_map(|operation| &operation.dropped).map(ToString::to_string).collect(),
     }
+}
+
+/// What has not left a node: replicas that are to run there, and those that are not and whose containers it has not told gone. Of a node that
+/// is away only the first count, as it can tell nothing.
+fn remaining(view: &View, node: &Node) -> BTreeSet<String> {
+    let away = match view.get::<NodeStatus>(&node.id.to_string()).map(|status| status.state) {
+        Some(NodeState::Down | NodeState::Unreachable) | None => true,
+        Some(
+            NodeState::Joining
+            | NodeState::Ready
+            | NodeState::IsolationUnavailable
+            | NodeState::DrainTimeout
+            | NodeState::Draining,
+        ) => false,
+    };
+    let desired = view.list::<ReplicaDesired>().filter(|replica| replica.node == node.id);
+    let desired = desired.map(|replica| replica.id.to_string());
+    let observed = view.list::<ReplicaObserved>().filter(|replica| !away && replica.node == node.id);
+    desired.chain(observed.map(|replica| replica.id.to_string())).collect()
 }

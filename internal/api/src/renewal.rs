@@ -8,8 +8,8 @@ use jaco_types::{ErrorCode, UserError};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::Api;
+use crate::answer_stream::AnswerStream;
 use crate::caller::{Caller, caller};
-use crate::internal::AnswerStream;
 
 /// The renewal of certificates.
 #[derive(Clone)]
@@ -56,6 +56,21 @@ impl Internal for Renewal {
     }
 
     async fn logs(&self, _: Request<v1::NodeLogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        not_here()
+    }
+
+    async fn node_status(&self, _: Request<v1::NodeStatusRequest>) -> Result<Response<v1::NodeStatusResponse>, Status> {
+        not_here()
+    }
+
+    async fn set_log_level(
+        &self,
+        _: Request<v1::MemberLogLevelRequest>,
+    ) -> Result<Response<v1::SetLogLevelResponse>, Status> {
+        not_here()
+    }
+
+    async fn diagnose(&self, _: Request<v1::DiagnoseRequest>) -> Result<Response<v1::DiagnoseResponse>, Status> {
         not_here()
     }
 }

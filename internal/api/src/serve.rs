@@ -94,7 +94,7 @@ where
     I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let limits = api.parts().limits.clone();
-    let guard = Guard::new(api.parts().store.clone());
+    let guard = Guard::new(api.parts().store.clone(), api.parts().consensus.clone());
     let deploy = DeployServer::new(api.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX);

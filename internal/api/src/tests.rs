@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use jaco_proto::v1::cluster_client::ClusterClient;
 use jaco_proto::v1::deploy_client::DeployClient;
-use jaco_proto::v1::node_client::NodeClient;
 use jaco_proto::v1::watch_client::WatchClient;
 use jaco_proto::{from_status, v1};
 use jaco_state::{BoxFuture, LocalStore, Transaction};
 use jaco_testkit::{ManualClock, TestStore, cluster_store, empty_store};
-use jaco_types::{DeploymentRevision, ReplicaDesired, ReplicaId, ReplicaObserved, ReplicaState};
+use jaco_types::{DeploymentRevision, Node, ReplicaDesired, ReplicaId, ReplicaObserved, ReplicaState};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -21,7 +20,9 @@ use super::*;
 mod access;
 mod audit;
 mod backup;
+mod cut_off;
 mod deploy;
+mod nodes;
 mod read;
 mod secured;
 mod stream;
@@ -36,6 +37,49 @@ struct Fixed {
     level: Mutex<String>,
     applies: AtomicU64,
     readings: Arc<AtomicU64>,
+    /// How long ago the node knew a majority.
+    silence_ms: AtomicU64,
+    /// What other nodes were asked, by name.
+    asked: Mutex<Vec<String>>,
+}
+
+impl Fixed {
+    /// Any other node but `away` answers.
+    fn ask<T>(&self, what: &str, node: &Node, answer: T) -> Result<T, UserError> {
+        if node.hostname.as_str() == "away" {
+            return Err(UserError::new(ErrorCode::Unreachable, "away does not answer"));
+        }
+        self.asked.lock().unwrap().push(format!("{what} {}", node.hostname));
+        Ok(answer)
+    }
+}
+
+impl OtherNodes for Fixed {
+    fn status(&self, node: Node) -> BoxFuture<'_, Result<v1::NodeStatusResponse, UserError>> {
+        let answer = v1::NodeStatusResponse { hostname: node.hostname.to_string(), ..Default::default() };
+        Box::pin(async move { self.ask("status", &node, answer) })
+    }
+
+    fn set_log_level(
+        &self,
+        node: Node,
+        request: v1::MemberLogLevelRequest,
+    ) -> BoxFuture<'_, Result<v1::SetLogLevelResponse, UserError>> {
+        let what = format!("{} by {}", request.level, request.actor);
+        let answer = v1::SetLogLevelResponse { level: request.level, hostname: node.hostname.to_string() };
+        Box::pin(async move { self.ask(&what, &node, answer) })
+    }
+
+    fn diagnose(&self, node: Node) -> BoxFuture<'_, Result<v1::DiagnoseResponse, UserError>> {
+        let answer = v1::DiagnoseResponse { hostname: node.hostname.to_string(), files: Vec::new() };
+        Box::pin(async move { self.ask("diagnose", &node, answer) })
+    }
+}
+
+impl Diagnostics for Fixed {
+    fn collect(&self) -> BoxFuture<'_, Vec<v1::DiagnosticFile>> {
+        Box::pin(async { vec![v1::DiagnosticFile { name: "raft.json".to_owned(), data: b"{}".to_vec() }] })
+    }
 }
 
 impl Consensus for Fixed {
@@ -52,6 +96,10 @@ impl Consensus for Fixed {
 
     fn join(&self, _: v1::NodeJoinRequest) -> BoxFuture<'_, Result<v1::NodeJoinResponse, UserError>> {
         Box::pin(async { Err(UserError::new(ErrorCode::Unreachable, "nobody is there")) })
+    }
+
+    fn since_majority(&self) -> Duration {
+        Duration::from_millis(self.silence_ms.load(Ordering::Relaxed))
     }
 
     fn status(&self) -> ConsensusStatus {
@@ -162,6 +210,8 @@ fn parts(store: &Arc<LocalStore>, fixed: &Arc<Fixed>, limits: Limits) -> Parts {
         loops: fixed.clone(),
         timings: fixed.clone(),
         log_levels: fixed.clone(),
+        diagnostics: fixed.clone(),
+        other_nodes: fixed.clone(),
         soft: fixed.clone(),
         logs: fixed.clone(),
         limits,
@@ -265,25 +315,6 @@ async fn the_cluster_names_its_leader_and_members() {
     assert_eq!(status.nodes.len(), 1);
     assert_eq!(status.nodes[0].suffrage(), v1::Suffrage::Voter);
     assert_eq!(status.nodes[0].status(), v1::NodeState::Ready);
-    server.end().await;
-}
-
-#[tokio::test]
-async fn a_node_shows_its_loops_and_changes_its_log_level() {
-    let server = Server::cluster().await;
-    let mut node = NodeClient::new(server.channel.clone());
-    let status = node.status(v1::NodeStatusRequest::default()).await.unwrap().into_inner();
-    let names: Vec<&str> = status.loops.iter().map(|status| status.name.as_str()).collect();
-    assert_eq!(names, ["api", "runtime"], "by name");
-    assert_eq!((status.hostname.as_str(), status.version.as_str()), ("node-a", "1.2.3"));
-    let missing = node.status(v1::NodeStatusRequest { hostname: "node-z".into() }).await;
-    assert_eq!(code(missing), ErrorCode::NodeNotFound);
-    let level = node.set_log_level(v1::SetLogLevelRequest { level: "debug".into() }).await.unwrap().into_inner().level;
-    assert_eq!(level, "debug");
-    assert_eq!(
-        code(node.set_log_level(v1::SetLogLevelRequest { level: "loud".into() }).await),
-        ErrorCode::ValidationFailed
-    );
     server.end().await;
 }
 

@@ -28,7 +28,8 @@ fn operator_name(text: &str) -> Result<OperatorName, UserError> {
         )
         .with("identity", text));
     }
-    OperatorName::new(text).map_err(|error| invalid("identity", error))
+    OperatorName::new(text)
+        .map_err(|error| UserError::new(ErrorCode::ValidationFailed, error.to_string()).with("field", "identity"))
 }
 
 /// The checked form of a request.

@@ -37,7 +37,10 @@ impl Client {
                 message.set_timeout(left + Duration::from_millis(500));
             }
             let status = match deadline.limit(send(self.channel.clone(), message)).await {
-                Some(Ok(answer)) => return Ok(answer.into_inner()),
+                Some(Ok(answer)) => {
+                    self.staleness.note(answer.metadata());
+                    return Ok(answer.into_inner());
+                }
                 Some(Err(status)) => status,
                 None => break,
             };

@@ -12,6 +12,7 @@ use tonic::transport::{Channel, Endpoint as ChannelEndpoint};
 
 use crate::endpoint::Endpoint;
 use crate::remote::{self, Authorization};
+use crate::staleness::Staleness;
 
 /// A local socket answers at once or not at all; this covers a daemon that is stopped (SIGSTOP) or swapping.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,6 +24,7 @@ pub struct Client {
     pub(crate) endpoint: Endpoint,
     /// Sent with every call over the network, where a bearer token is used.
     pub(crate) authorization: Option<Authorization>,
+    pub(crate) staleness: Staleness,
 }
 
 impl Client {
@@ -35,7 +37,13 @@ impl Client {
             Endpoint::Socket(path) => (connect_socket(path).await?, None),
             Endpoint::Remote(remote) => remote::connect(remote).await?,
         };
-        Ok(Client { channel, endpoint, authorization })
+        Ok(Client { channel, endpoint, authorization, staleness: Staleness::default() })
+    }
+
+    /// Notes in this value what the daemon's answers say of their age.
+    #[must_use]
+    pub fn with_staleness(self, staleness: Staleness) -> Client {
+        Client { staleness, ..self }
     }
 
     /// Where this client is connected to.

@@ -18,6 +18,7 @@ mod request_id;
 mod retry;
 mod rpc;
 pub mod secrets;
+mod staleness;
 
 pub use call::Events;
 pub use connect::Client;
@@ -25,3 +26,4 @@ pub use deadline::Deadline;
 pub use endpoint::{Choice, DEFAULT_CA_CERT, DEFAULT_SOCKET, Endpoint, Remote, RemoteChoice};
 pub use join::join;
 pub use members::{MemberError, Members, MessageStream};
+pub use staleness::Staleness;

@@ -15,7 +15,7 @@ use jaco_proto::{MAX_MESSAGE_BYTES, v1};
 use jaco_types::{NodeId, UserError};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint as ChannelEndpoint};
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use v1::internal_client::InternalClient;
 
@@ -78,12 +78,7 @@ impl Members {
         deadline: Duration,
     ) -> Result<Bytes, MemberError> {
         let mut client = self.client(node, address)?;
-        let call = client.peer(v1::PeerMessage { message });
-        match tokio::time::timeout(deadline, call).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner().message),
-            Ok(Err(status)) => Err(failure(address, &status)),
-            Err(_elapsed) => Err(late(address, deadline)),
-        }
+        Ok(within(address, deadline, client.peer(v1::PeerMessage { message })).await?.message)
     }
 
     /// A stream of messages, answered in their order. Ends with the messages, with the first failure, or when the answers are
@@ -138,6 +133,40 @@ impl Members {
         Ok(lines.into_inner())
     }
 
+    /// What another node's daemon says of itself.
+    pub async fn node_status(
+        &self,
+        node: NodeId,
+        address: &str,
+        deadline: Duration,
+    ) -> Result<v1::NodeStatusResponse, MemberError> {
+        let mut client = self.client(node, address)?;
+        within(address, deadline, client.node_status(v1::NodeStatusRequest::default())).await
+    }
+
+    /// Changes the log level of another node's daemon.
+    pub async fn set_log_level(
+        &self,
+        node: NodeId,
+        address: &str,
+        request: v1::MemberLogLevelRequest,
+        deadline: Duration,
+    ) -> Result<v1::SetLogLevelResponse, MemberError> {
+        let mut client = self.client(node, address)?;
+        within(address, deadline, client.set_log_level(request)).await
+    }
+
+    /// What is needed to find out what is wrong with another node.
+    pub async fn diagnose(
+        &self,
+        node: NodeId,
+        address: &str,
+        deadline: Duration,
+    ) -> Result<v1::DiagnoseResponse, MemberError> {
+        let mut client = self.client(node, address)?;
+        within(address, deadline, client.diagnose(v1::DiagnoseRequest::default())).await
+    }
+
     /// Asks a member for a new certificate of this node.
     pub async fn sign(
         &self,
@@ -147,11 +176,7 @@ impl Members {
         deadline: Duration,
     ) -> Result<v1::SignNodeCertResponse, MemberError> {
         let mut client = self.client(node, address)?;
-        match tokio::time::timeout(deadline, client.sign_node_cert(request)).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(failure(address, &status)),
-            Err(_elapsed) => Err(late(address, deadline)),
-        }
+        within(address, deadline, client.sign_node_cert(request)).await
     }
 
     /// Lets go of the connections to a node: it was removed, or is to show a new certificate.
@@ -241,8 +266,19 @@ async fn open(connector: Connector, node: NodeId, address: String) -> Result<Tok
     Ok(TokioIo::new(connector.connect(stream, ExpectedNode::Only(node)).await?))
 }
 
-fn late(address: &str, after: Duration) -> MemberError {
-    MemberError::Lost { address: address.to_owned(), reason: format!("none within {after:?}") }
+/// The answer to one question, or that it took too long.
+async fn within<T>(
+    address: &str,
+    deadline: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, MemberError> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(failure(address, &status)),
+        Err(_elapsed) => {
+            Err(MemberError::Lost { address: address.to_owned(), reason: format!("none within {deadline:?}") })
+        }
+    }
 }
 
 /// A status without our details is one that the transport made up.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use jaco_identity::{
-    Certificate, ClientOptions, Connector, Credential, ExpectedNode, LiveCredential, PrivateKey, SystemWallClock,
-    TlsStream, Trust,
+    Certificate, ClientOptions, ConnectError, Connector, Credential, ExpectedNode, LiveCredential, PrivateKey,
+    SystemWallClock, TlsStream, Trust,
 };
 use jaco_types::{ErrorCode, UserError};
 use tokio::net::TcpStream;
@@ -117,12 +117,24 @@ impl Dialer {
             .map_err(|_| unreachable(format!("no connection within {}s", CONNECT_TIMEOUT.as_secs())))?
             .map_err(|error| unreachable(error.to_string()))?;
         stream.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
-        self.connector.connect(stream, ExpectedNode::Any).await.map_err(|error| {
-            let inner = error.user_error();
-            let message = format!("{server}: {}", inner.message);
-            UserError { message, ..inner }.with("server", server)
-        })
+        let connected = self.connector.connect(stream, ExpectedNode::Any).await;
+        connected.map_err(|error| handshake_error(server, &error).with("server", server))
     }
+}
+
+/// What the user is told when a connection came about and no TLS on it. A node that belongs to no cluster closes connections at once.
+pub(crate) fn handshake_error(server: &str, error: &ConnectError) -> UserError {
+    let inner = error.user_error();
+    let message = match error {
+        ConnectError::Io(_) => format!(
+            "{server} closed the connection at once: jacod there belongs to no cluster yet (`jaco cluster status` on that machine shows it), or this is not the port of its API, 7000 by default"
+        ),
+        ConnectError::Protocol { .. } | ConnectError::Timeout { .. } => {
+            format!("{server}: {}: is this the port of jacod's API, 7000 by default?", inner.message)
+        }
+        ConnectError::FingerprintMismatch { .. } | ConnectError::Refused(_) => format!("{server}: {}", inner.message),
+    };
+    UserError { message, ..inner }
 }
 
 /// Whom to trust, and the authority's certificate when it is at hand.

@@ -71,6 +71,8 @@ calls! {
     pub history = DeployClient.history(HistoryRequest) -> HistoryResponse, Read;
     /// A node's daemon.
     pub node_status = NodeClient.status(NodeStatusRequest) -> NodeStatusResponse, Read;
+    /// What is needed to find out what is wrong with a node.
+    pub diagnose = NodeClient.diagnose(DiagnoseRequest) -> DiagnoseResponse, Read;
     /// Sets the log level of the daemon until its next start.
     pub set_log_level = NodeClient.set_log_level(SetLogLevelRequest) -> SetLogLevelResponse, Read;
     pub(crate) open_backup = ClusterClient.backup(BackupRequest) -> tonic::Streaming<BackupResponse>, Stream;

@@ -84,7 +84,7 @@ impl Ours {
 impl Log for Ours {
     fn append(&mut self, first: u64, count: u64) -> io::Result<()> {
         let body = Payload::Command(Bytes::from(vec![b'x'; BODY]));
-        let entry = |index| LogEntry { id: LogId { term: 1, node_id: 1, index }, payload: Some(body.clone()) };
+        let entry = |index| LogEntry { id: LogId { term: 1, index }, payload: Some(body.clone()) };
         let (sender, receiver) = sync_channel(1);
         let done = Box::new(move |result| sender.send(result).expect("somebody waits"));
         self.0.submit(LogWrite::Append((first..first + count).map(entry).collect()), done);

@@ -6,8 +6,10 @@ mod compaction;
 mod error;
 mod forward;
 mod leader;
+mod member;
 mod membership;
 mod open;
+mod predecessor;
 mod propose;
 mod read;
 mod receive;
@@ -16,6 +18,7 @@ mod status;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jaco_identity::JoinRecord;
 use jaco_state::{
     BoxFuture, Command, Commit, Leadership, ProposeError, Store, TooManyWatchers, Transaction, View, WatchFrom, Watcher,
 };
@@ -24,7 +27,7 @@ use openraft::Raft;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use error::{Fatal, InitialiseError, OpenError};
+pub use error::{Fatal, InitialiseError, OpenError, TooOld};
 pub use membership::MembershipError;
 pub use status::{MemberStatus, Status};
 
@@ -67,12 +70,17 @@ struct Inner<R: Runtime> {
     raft: RaftHandle<R>,
     network: PeerNetwork,
     address: String,
+    feature_level: u32,
     /// Held while a snapshot from another member is taken in.
     installing: tokio::sync::Mutex<()>,
+    /// A piece of one was taken.
+    piece_arrived: tokio::sync::Notify,
     log: Arc<dyn LogStorage>,
     machine: Arc<MachineShared>,
     time: ClusterTime,
     batcher: batching::Batcher,
+    lines: forward::line::Lines,
+    followed: predecessor::Followed,
     limits: Limits,
     timing: Timing,
     observer: Arc<dyn Observer>,
@@ -89,6 +97,16 @@ impl ControlPlane {
     /// Damaged, missing or newer data, each with the file. Nothing on disk was changed then.
     pub async fn open(options: Options) -> Result<ControlPlane, OpenError> {
         open::open(options).await
+    }
+
+    /// [`ControlPlane::open`] of a node that was initialised, joined or restored, in the life of the cluster that its record names. What a
+    /// node that joins had before holds no cluster, and goes.
+    ///
+    /// # Errors
+    /// Those of [`ControlPlane::open`]; [`OpenError::OtherLife`] when the directory has a cluster of another life, of which nothing was
+    /// changed.
+    pub async fn open_member(options: Options, record: &JoinRecord) -> Result<ControlPlane, OpenError> {
+        member::open_member(options, record).await
     }
 }
 
@@ -114,6 +132,11 @@ impl<R: Runtime> ControlPlane<R> {
     /// The incarnation of the data directory, and of the cluster that is initialised on it.
     pub fn incarnation(&self) -> u64 {
         self.inner.incarnation
+    }
+
+    /// Newest feature level that this node is able to.
+    pub fn feature_level(&self) -> u32 {
+        self.inner.feature_level
     }
 
     /// Waits until this node's view holds everything that was acknowledged before it started; at once when there is nothing.
@@ -239,7 +262,7 @@ impl<R: Runtime> Store for ControlPlane<R> {
     }
 
     fn linearizable_view(&self) -> BoxFuture<'_, Result<View, ProposeError>> {
-        Box::pin(read::linearizable(&self.inner))
+        Box::pin(read::prompt(&self.inner))
     }
 
     fn reached(&self, index: u64) -> BoxFuture<'_, Result<View, ProposeError>> {

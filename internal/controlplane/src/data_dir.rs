@@ -121,6 +121,16 @@ pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
+/// What to do about a file of another format than the one that this version reads.
+pub(crate) fn format_advice(found: u32, read: u32) -> &'static str {
+    if found > read {
+        return "start the version of jacod that wrote it, or a newer one";
+    }
+    // Nothing has been released yet, so nothing is converted.
+    "it was written by a jacod from before the first release, whose files are not read any more: make a backup with that jacod, and restore \
+     it with this one in an empty data directory"
+}
+
 /// Whether an error means that there is no room.
 pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

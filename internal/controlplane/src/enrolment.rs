@@ -38,6 +38,8 @@ pub struct JoinRequest {
     pub request: CertificateRequest,
     /// Its record; keys are taken from the request and from `seal_key`.
     pub node: Node,
+    /// Newest feature level that it is able to.
+    pub feature_level: u32,
     /// What its copies of the data keys are sealed to.
     pub seal_key: SealPublicKey,
 }
@@ -67,7 +69,8 @@ impl Enrolment {
     /// answer again.
     ///
     /// # Errors
-    /// Those of [`intent::admit`], `csr_invalid`, and of the write path.
+    /// `version_incompatible` for one that is able to less than the cluster does, those of [`intent::admit`], `csr_invalid`, and of the
+    /// write path.
     pub async fn join(&self, mut join: JoinRequest) -> Result<Joined, UserError> {
         let public_key = join.request.public_key().to_string();
         join.node.public_keys = vec![public_key];
@@ -75,15 +78,18 @@ impl Enrolment {
         join.node.joined_at_ms = self.clock.now_ms();
         let joining = Joining { token_hash: join.token_hash.clone(), node: join.node.clone() };
         let mut certificate = String::new();
-        let plan = |view: &View| match intent::admit(view, &joining, self.clock.now_ms())? {
-            Admission::Again(joiner) => {
-                certificate = joiner.certificate;
-                Ok(None)
-            }
-            Admission::New => {
-                certificate = self.sign_member(view, &join.request, &join.node)?.to_pem();
-                let copies = self.sealing.copies_for(view, join.node.id, &join.seal_key)?;
-                Ok(Some(intent::join(view, &joining, certificate.clone(), copies)))
+        let plan = |view: &View| {
+            check_level(view, &join)?;
+            match intent::admit(view, &joining, self.clock.now_ms())? {
+                Admission::Again(joiner) => {
+                    certificate = joiner.certificate;
+                    Ok(None)
+                }
+                Admission::New => {
+                    certificate = self.sign_member(view, &join.request, &join.node)?.to_pem();
+                    let copies = self.sealing.copies_for(view, join.node.id, &join.seal_key)?;
+                    Ok(Some(intent::join(view, &joining, certificate.clone(), copies)))
+                }
             }
         };
         update(&*self.store, Retry::default(), plan)
@@ -261,6 +267,21 @@ impl Enrolment {
     fn sign_member(&self, view: &View, request: &CertificateRequest, node: &Node) -> Result<Certificate, UserError> {
         sign_node(&self.sealing.authority(view)?, request, node, view.incarnation(), self.clock.now_ms())
     }
+}
+
+/// Refuses a joiner that could not read what the others write.
+fn check_level(view: &View, join: &JoinRequest) -> Result<(), UserError> {
+    let level = view.cluster().map(|cluster| cluster.feature_level).unwrap_or_default();
+    if join.feature_level >= level {
+        return Ok(());
+    }
+    Err(UserError::new(
+        ErrorCode::VersionIncompatible,
+        format!(
+            "the joiner (version {}) reaches feature level {}, and the cluster is at {level}: install a newer jacod there",
+            join.node.version, join.feature_level
+        ),
+    ))
 }
 
 /// Signs a node's certificate with the names its record has.

@@ -39,7 +39,7 @@ pub use backup::{
     BACKUP_SCHEMA, Backup, BackupMeta, BackupOrigin, BackupSummary, ReadBackupError, Reader, read_backup, write_backup,
 };
 pub use control_plane::{
-    ControlPlane, Fatal, InitialiseError, MemberStatus, MembershipError, OpenError, Phase, Status,
+    ControlPlane, Fatal, InitialiseError, MemberStatus, MembershipError, OpenError, Phase, Status, TooOld,
 };
 pub use data_dir::{DataDirLock, LockError};
 pub use deployments::{Applied, ApplyCommand, Deployments};
@@ -66,9 +66,9 @@ pub use runtime::{Runtime, SeededRuntime, TaskRandomness, TokioRuntime};
 pub use scheduling::{Scheduling, SchedulingError, SchedulingStats};
 pub use sealing::{AUTHORITY_PLACE, Sealing, first_data_key};
 pub use sessions::{
-    BootClock, CLOCK_SKEW, DialError, FEATURE_LEVEL, HEARTBEAT, HostSampler, Lease, NodeSample, Peer, SessionClient,
-    SessionDialer, SessionEvents, SessionIdentity, SessionSource, SessionStream, SessionTable, SessionTableOptions,
-    SyncMeter,
+    BootClock, CLOCK_SKEW, DialError, FEATURE_LEVEL, HEARTBEAT, HostSampler, Lease, NodeSample, Peer, Predecessor,
+    SessionClient, SessionDialer, SessionEvents, SessionIdentity, SessionSource, SessionStream, SessionTable,
+    SessionTableOptions, SyncMeter,
 };
 pub use snapshot::{MemorySnapshots, SnapshotOpenError, SnapshotStorage};
 pub use transport::{

@@ -15,6 +15,7 @@ mod memory;
 mod record;
 mod recovery;
 mod segment;
+mod shared;
 mod space;
 mod writer;
 
@@ -59,7 +60,7 @@ pub enum LogWrite {
     Truncate(Option<LogId>),
     /// Drop every entry up to and including this one.
     Purge(LogId),
-    /// Remember that this entry is committed. Written together with the next durable write, not by a sync of its own.
+    /// Remember that this entry is committed. Written together with the next durable write, not by a sync of its own; done at once.
     Committed(Option<LogId>),
 }
 

@@ -7,6 +7,7 @@
 //! Invariants: an idle cluster writes nothing; nobody else calls raft's membership; one change of it at a time.
 
 mod decide;
+mod level;
 mod liveness;
 mod members;
 mod operations;

@@ -8,6 +8,7 @@ use jaco_state::{Clock, HubLimits, SystemClock};
 use jaco_types::NodeId;
 
 use crate::log::LogStorage;
+use crate::sessions::FEATURE_LEVEL;
 use crate::snapshot::SnapshotStorage;
 use crate::transport::{Alone, Transport};
 
@@ -118,6 +119,8 @@ pub struct Options {
     /// The incarnation of the cluster that the node joins or belongs to: its data directory is made with it, and refused when it has
     /// another. Without it a directory is made with a random one.
     pub incarnation: Option<u64>,
+    /// Newest feature level that this node is able to: a cluster above it is not served, as its records could not all be read.
+    pub feature_level: u32,
     /// A log to use instead of files in the data directory.
     pub log: Option<Arc<dyn LogStorage>>,
     /// Storage of snapshots to use instead of files in the data directory. With both `log` and `snapshots` given the data directory is
@@ -141,6 +144,7 @@ impl Options {
             transport: Arc::new(Alone),
             address: String::new(),
             incarnation: None,
+            feature_level: FEATURE_LEVEL,
             log: None,
             snapshots: None,
             limits: Limits::default(),

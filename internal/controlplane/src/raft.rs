@@ -3,6 +3,7 @@
 //! This module and those below it are the only ones in the workspace that name openraft.
 
 mod convert;
+mod lent;
 mod log_adapter;
 mod machine;
 mod network;

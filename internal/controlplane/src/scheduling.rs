@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jaco_scheduler::{Plan, Planner};
-use jaco_state::{Event, Leadership, ProposeError, Store, Transaction, WatchFrom};
+use jaco_scheduler::{Facts, Plan, Planner};
+use jaco_state::{Event, Leadership, ProposeError, Store, Transaction, View, WatchFrom};
 use jaco_task::{LoopBody, TaskContext, Wake};
 use jaco_types::Kind;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::sessions::SessionTable;
+use crate::sessions::{Handover, SessionTable, handovers};
 
 /// Most passes in a row before the loop gives way: each one follows from the commits of the one before.
 const PASSES: u32 = 64;
@@ -81,9 +81,19 @@ impl Scheduling {
         SchedulingPass { scheduling: self.clone(), planner: Planner::new() }
     }
 
-    /// Commits one transaction of a plan. A refusal is no error: its check found a newer state, from which the next pass plans anew.
-    async fn commit(&self, transaction: Transaction) -> Result<(), SchedulingError> {
-        match self.store.propose(transaction).await {
+    /// Commits one transaction of a plan that was made by this view and these facts. Where it takes a slot from a node, that node gets no
+    /// lease until its fate is known; where the node got one after the plan was made, nothing is done, and the next pass plans anew. So it
+    /// does after a refusal, which is no error: a check found a newer state.
+    async fn commit(&self, view: &View, facts: &Facts, transaction: Transaction) -> Result<(), SchedulingError> {
+        let taken = handovers(view, &transaction);
+        if let (false, Some(sessions), Some(leases)) = (taken.is_empty(), &self.sessions, &facts.leases)
+            && !sessions.withhold(&taken, leases)
+        {
+            return Ok(());
+        }
+        let proposed = self.store.propose(transaction).await;
+        self.settle(&taken, &proposed);
+        match proposed {
             Ok(_) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
             }
@@ -95,6 +105,28 @@ impl Scheduling {
             Err(error) => return Err(SchedulingError(error)),
         }
         Ok(())
+    }
+
+    /// What was withheld may be given again when the proposal is certain to be decided.
+    fn settle<T>(&self, taken: &[Handover], proposed: &Result<T, ProposeError>) {
+        let is_decided = match proposed {
+            Err(ProposeError::OutcomeUnknown | ProposeError::Stopped) => false,
+            Ok(_)
+            | Err(
+                ProposeError::Refused { .. }
+                | ProposeError::NoLeader
+                | ProposeError::QuorumLost
+                | ProposeError::DiskFull
+                | ProposeError::NodeRemoved
+                | ProposeError::RequestTooOld
+                | ProposeError::NotPermitted { .. }
+                | ProposeError::TooLarge { .. }
+                | ProposeError::Unencodable { .. },
+            ) => true,
+        };
+        if let (true, Some(sessions)) = (is_decided, &self.sessions) {
+            sessions.relent(taken);
+        }
     }
 
     /// Wakes the loop on changes a plan depends on; ends when the store stops or `context` is to stop.
@@ -152,7 +184,7 @@ impl LoopBody for SchedulingPass {
                 return Ok(());
             }
             for transaction in transactions {
-                self.scheduling.commit(transaction).await?;
+                self.scheduling.commit(&view, &facts, transaction).await?;
             }
         }
         Ok(())

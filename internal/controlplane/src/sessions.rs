@@ -8,24 +8,29 @@
 //!   the same term;
 //! - a lease counts from the moment before the heartbeat was sent, on the node's boot-time clock, and only the way back being open is
 //!   rewarded with one: a node that the leader hears and that hears nothing itself gets none, and counts as silent;
+//! - nobody gets a lease while a slot is being taken from it;
 //! - what is known of sessions ends with the term.
 
 mod clock;
 mod confirm;
 mod dial;
+#[cfg(test)]
+mod golden;
 mod host;
 mod node;
 mod publish;
 mod table;
 #[cfg(test)]
 mod tests;
+mod withheld;
 
 pub use clock::BootClock;
 pub use dial::{DialError, SessionDialer, SessionStream};
 pub use host::{HostSampler, SyncMeter};
 pub use node::{Lease, NodeSample, SessionClient, SessionEvents, SessionIdentity, SessionSource};
 pub(crate) use publish::{is_heard, publish};
-pub use table::{Peer, SessionTable, SessionTableOptions};
+pub use table::{Peer, Predecessor, SessionTable, SessionTableOptions};
+pub(crate) use withheld::{Handover, handovers};
 
 use std::time::Duration;
 

@@ -21,11 +21,12 @@ pub use memory::MemorySnapshots;
 pub(crate) use storage::FileSnapshots;
 pub use storage::SnapshotStorage;
 
+use crate::data_dir::format_advice;
 use crate::log::{LogId, Membership};
 
 const MAGIC: &[u8; 8] = b"JACORSNP";
 /// Version of the envelope.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Snapshots kept.
 const KEPT: usize = 2;
 /// Complete snapshots end so.
@@ -113,9 +114,9 @@ pub enum SnapshotOpenError {
         /// Why.
         source: SnapshotError,
     },
-    /// A newer version wrote it.
-    #[error("the snapshot {} has format {found}, this version reads {FORMAT_VERSION}: start the version of jacod that wrote it", path.display())]
-    NewerFormat {
+    /// Another version wrote it.
+    #[error("the snapshot {} has format {found}, this version reads {FORMAT_VERSION}. Nothing was changed: {}", path.display(), format_advice(*found, FORMAT_VERSION))]
+    OtherFormat {
         /// File.
         path: PathBuf,
         /// Its format.
@@ -274,7 +275,7 @@ fn read_envelope(path: &Path, reader: &mut impl Read) -> Result<(u64, SnapshotMe
     }
     let format = number(read(4)?);
     if format != FORMAT_VERSION {
-        return Err(SnapshotOpenError::NewerFormat { path: path.to_owned(), found: format });
+        return Err(SnapshotOpenError::OtherFormat { path: path.to_owned(), found: format });
     }
     let crc = number(read(4)?);
     let mut guarded = read(8)?;

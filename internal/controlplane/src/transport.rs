@@ -5,6 +5,7 @@
 //! [`ControlPlane`](crate::ControlPlane) implements. The service over the network carries the encoded bytes of both, once as a call
 //! and once as a stream of each.
 
+mod gathered;
 mod members;
 mod message;
 
@@ -16,6 +17,7 @@ use futures_util::Stream;
 use jaco_state::BoxFuture;
 use jaco_types::NodeId;
 
+pub(crate) use gathered::{ProposalsAnswer, ProposalsRequest};
 pub use members::PeerTransport;
 pub(crate) use message::{
     AppendAnswer, AppendRequest, ChunkAnswer, Committed, FailedPosition, Flushed, MissingLog, OtherVote,
@@ -110,7 +112,8 @@ pub trait PeerService: Send + Sync + 'static {
     /// Answers one request. Always answers: what cannot be served gets a [`Refusal`].
     fn receive(&self, from: NodeId, request: PeerRequest) -> BoxFuture<'static, PeerResponse>;
 
-    /// Answers a stream of append requests, in their order. The first refusal ends it.
+    /// Answers a stream of requests, in their order: entries of a leader, or proposals that another member sends on. The first one
+    /// says which; the first refusal ends it.
     fn receive_stream(&self, from: NodeId, requests: BoxStream<PeerRequest>) -> BoxStream<PeerResponse>;
 
     /// [`PeerService::receive`] on encoded messages.

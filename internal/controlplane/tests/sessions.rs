@@ -68,10 +68,36 @@ async fn an_election_is_no_mass_failure_and_ends_no_lease() {
         tokio::time::sleep(SECOND / 10).await;
     }
     lab.until("the dead one is down", |lab| lab.state(leader) == Some(NodeState::Down)).await;
+    // Its successor knows since when it is silent, so it has no more time than another node.
+    assert!(
+        crashed.elapsed() >= 10 * SECOND - SECOND / 2 && crashed.elapsed() < 11 * SECOND,
+        "{:?}",
+        crashed.elapsed()
+    );
     assert!(lab.status(others[0]).last_index > from);
     for id in &others {
         assert_eq!(lab.state(*id), Some(NodeState::Ready));
     }
+    lab.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deposed_leader_that_answers_is_not_down_before_its_session_had_its_time() {
+    let mut lab = Lab::start(3).await;
+    lab.until("all hold a lease", |lab| (1..=3).all(|id| lab.lease_left(id) > SECOND)).await;
+    let leader = lab.leader().unwrap();
+    // It is out of reach for an election, and then only its sessions are.
+    lab.cut_store(leader);
+    lab.until("another one leads", |lab| lab.leader().is_some_and(|now| now != leader)).await;
+    let elected = Instant::now();
+    lab.heal();
+    lab.cut(leader, true, true);
+    while elected.elapsed() < 11 * SECOND {
+        assert_ne!(lab.state(leader), Some(NodeState::Down), "{:?} after the election", elected.elapsed());
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    lab.until("down", |lab| lab.state(leader) == Some(NodeState::Down)).await;
+    assert!(elected.elapsed() < 13 * SECOND, "{:?}", elected.elapsed());
     lab.end().await;
 }
 
@@ -96,7 +122,7 @@ async fn nobody_else_may_start_before_the_lease_and_its_stop_have_ended() {
         let leader = lab.leader().unwrap();
         let (owner, other) = ((1..=3).find(|id| *id != leader).unwrap(), leader);
         let replica = ReplicaId::new("db-main-0").unwrap();
-        let slot = ExclusiveSlot { replica, owner: NodeId(owner), epoch: 1, released: false };
+        let slot = ExclusiveSlot { replica, owner: NodeId(owner), epoch: 1, stop_within: None, released: false };
         lab.cut(owner, up, down);
         let terms = LeaseTerms::default();
         let allowed = loop {
@@ -120,7 +146,7 @@ async fn a_new_leader_waits_from_its_own_election() {
     lab.until("all hold a lease", |lab| (1..=3).all(|id| lab.lease_left(id) > SECOND)).await;
     let owner = lab.leader().unwrap();
     let replica = ReplicaId::new("db-main-0").unwrap();
-    let slot = ExclusiveSlot { replica, owner: NodeId(owner), epoch: 1, released: false };
+    let slot = ExclusiveSlot { replica, owner: NodeId(owner), epoch: 1, stop_within: None, released: false };
     lab.cut_store(owner);
     let terms = LeaseTerms::default();
     lab.until("another one leads", |lab| lab.leader().is_some_and(|leader| leader != owner)).await;

@@ -22,7 +22,7 @@ const LOCK: &str = "guard.lock";
 pub struct Charge {
     /// End of the lease on the boot-time clock; zero when there is none.
     pub lease_until: Duration,
-    /// Within this time after it they have to be gone.
+    /// Within this time after it they have to be gone, each within its own where that is shorter.
     pub stop_within: Duration,
     /// Which.
     pub containers: Vec<Held>,
@@ -33,7 +33,7 @@ pub struct Charge {
 pub struct Held {
     /// Engine id, 64 hex digits.
     pub id: String,
-    /// Time it wants between its stop signal and SIGKILL.
+    /// Time it has after the end of the lease, to end by itself after its stop signal.
     pub grace: Duration,
 }
 

@@ -16,6 +16,7 @@
 
 mod charge;
 mod engine;
+mod journal;
 mod processes;
 mod run;
 

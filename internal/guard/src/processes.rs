@@ -54,7 +54,7 @@ impl Processes for ControlGroups {
             if is_in(&groups, container)
                 && let Err(error) = pidfd_send_signal(&process, Signal::KILL)
             {
-                crate::run::say(&format!("process {pid} of container {container} cannot be killed: {error}"));
+                crate::journal::say(&format!("process {pid} of container {container} cannot be killed: {error}"));
             }
         }
         found.len()

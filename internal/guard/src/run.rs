@@ -1,7 +1,6 @@
 //! The guard's life: wait for a change of the charge or for the next deadline, and act on what is there then.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,8 +10,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
-use crate::charge::{Charge, ChargeDir, ChargeError, boot_time};
+use crate::charge::{Charge, ChargeDir, ChargeError, Held, boot_time};
 use crate::engine;
+use crate::journal::say;
 use crate::processes::{ControlGroups, Processes};
 
 #[cfg(test)]
@@ -50,33 +50,35 @@ pub enum RunError {
 }
 
 /// What is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Nothing is charged.
-    Idle,
-    /// Nothing before this time of the boot-time clock.
-    At(Duration),
-    /// The containers are to be stopped by then, whatever they want.
-    Stop { kill_at: Duration },
-    /// Nothing of them may be left; look again then.
-    Kill { again: Duration },
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Due<'a> {
+    /// These are to be stopped, each by its time, whatever it wants.
+    pub(crate) stop: Vec<(&'a Held, Duration)>,
+    /// Nothing of these may be left.
+    pub(crate) kill: Vec<&'a Held>,
+    /// Nothing else before this time of the boot-time clock; `None` when nothing is charged.
+    pub(crate) again: Option<Duration>,
 }
 
 /// What a charge asks for at a time. Pure.
-pub(crate) fn due(charge: &Charge, now: Duration) -> Due {
-    if charge.containers.is_empty() {
-        return Due::Idle;
+pub(crate) fn due(charge: &Charge, now: Duration) -> Due<'_> {
+    let mut due = Due::default();
+    for held in &charge.containers {
+        let time = held.grace.min(charge.stop_within);
+        let kill_at = charge.lease_until.saturating_add(time.saturating_sub(KILL_MARGIN));
+        let stop_at = charge.lease_until.saturating_add(PRECEDENCE.min(time / 4)).min(kill_at);
+        let again = if now < stop_at {
+            stop_at
+        } else if now < kill_at {
+            due.stop.push((held, kill_at));
+            kill_at
+        } else {
+            due.kill.push(held);
+            now.saturating_add(if now < kill_at.saturating_add(OFTEN) { SWEEP } else { SWEEP_LATER })
+        };
+        due.again = Some(due.again.map_or(again, |other| other.min(again)));
     }
-    let stop_at = charge.lease_until.saturating_add(PRECEDENCE.min(charge.stop_within / 4));
-    let kill_at = charge.lease_until.saturating_add(charge.stop_within.saturating_sub(KILL_MARGIN));
-    if now < stop_at.min(kill_at) {
-        Due::At(stop_at.min(kill_at))
-    } else if now < kill_at {
-        Due::Stop { kill_at }
-    } else {
-        let sweep = if now < kill_at.saturating_add(OFTEN) { SWEEP } else { SWEEP_LATER };
-        Due::Kill { again: now.saturating_add(sweep) }
-    }
+    due
 }
 
 /// Runs a guard until it has had nothing to guard for a minute; beside another one it waits for its place. To be called first thing
@@ -144,55 +146,49 @@ impl<'a> Guard<'a> {
             };
             let now = boot_time();
             let due = due(&charge, now);
-            let until = match due {
-                Due::Idle => {
+            if due.stop.is_empty() && due.kill.is_empty() {
+                self.stopped.clear();
+            }
+            for (held, kill_at) in due.stop {
+                self.stop(held, kill_at);
+            }
+            let ids: Vec<&str> = due.kill.iter().map(|held| held.id.as_str()).collect();
+            let killed = if ids.is_empty() { 0 } else { processes.kill(&ids) };
+            if killed > 0 {
+                say(&format!("the lease has ended: {killed} processes of exclusive containers were killed"));
+            }
+            let until = match due.again {
+                Some(again) => {
+                    idle_since = None;
+                    again
+                }
+                None => {
                     let end = *idle_since.get_or_insert(now) + IDLE;
                     if now >= end {
                         return Ok(());
                     }
                     end
                 }
-                Due::At(at) => {
-                    self.stopped.clear();
-                    at
-                }
-                Due::Stop { kill_at } => {
-                    self.stop(&charge, kill_at);
-                    kill_at
-                }
-                Due::Kill { again } => {
-                    let ids: Vec<&str> = charge.containers.iter().map(|held| held.id.as_str()).collect();
-                    let killed = processes.kill(&ids);
-                    if killed > 0 {
-                        say(&format!("the lease has ended: {killed} processes of exclusive containers were killed"));
-                    }
-                    again
-                }
             };
-            if due != Due::Idle {
-                idle_since = None;
-            }
             self.wait(until)?;
         }
     }
 
     /// Asks the engine, each container on a thread of its own: an engine that hangs holds nothing back.
-    fn stop(&mut self, charge: &Charge, kill_at: Duration) {
-        for held in &charge.containers {
-            if !self.stopped.insert(held.id.clone()) {
-                continue;
+    fn stop(&mut self, held: &Held, kill_at: Duration) {
+        if !self.stopped.insert(held.id.clone()) {
+            return;
+        }
+        let left = kill_at.saturating_sub(boot_time());
+        let (socket, id, grace) = (self.options.engine_socket.clone(), held.id.clone(), held.grace.min(left));
+        say(&format!("the lease has ended: container {id} is stopped within {} s", left.as_secs_f32()));
+        let asked = std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
+            if let Err(error) = engine::stop(&socket, &id, grace) {
+                say(&format!("container {id} was not stopped by the engine: {error}"));
             }
-            let left = kill_at.saturating_sub(boot_time());
-            let (socket, id, grace) = (self.options.engine_socket.clone(), held.id.clone(), held.grace.min(left));
-            say(&format!("the lease has ended: container {id} is stopped within {} s", left.as_secs()));
-            let asked = std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
-                if let Err(error) = engine::stop(&socket, &id, grace) {
-                    say(&format!("container {id} was not stopped by the engine: {error}"));
-                }
-            });
-            if let Err(error) = asked {
-                say(&format!("no thread to stop container {} on: {error}", held.id));
-            }
+        });
+        if let Err(error) = asked {
+            say(&format!("no thread to stop container {} on: {error}", held.id));
         }
     }
 
@@ -216,9 +212,4 @@ impl<'a> Guard<'a> {
         while rustix::io::read(&self.changes, &mut buffer).is_ok_and(|(read, _)| !read.is_empty()) {}
         Ok(())
     }
-}
-
-/// A line for the daemon's journal. There is nobody else to tell, and nobody who must listen.
-pub(crate) fn say(text: &str) {
-    let _nobody_listens = writeln!(std::io::stderr(), "jaco-guard: {text}");
 }

@@ -1,6 +1,7 @@
 //! A certificate of ours, read once: its bytes, and the facts the rest of the workspace asks for.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -26,6 +27,8 @@ pub struct Facts {
     pub not_before_ms: u64,
     /// Last moment of its life, milliseconds since the Unix epoch.
     pub not_after_ms: u64,
+    /// The IP addresses among its names.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Bytes that are not a certificate of ours.
@@ -115,7 +118,24 @@ fn read(der: &[u8]) -> Result<Facts, CertificateError> {
         serial: hex::encode(certificate.raw_serial()),
         not_before_ms: milliseconds(validity.not_before.timestamp()),
         not_after_ms: milliseconds(validity.not_after.timestamp()),
+        addresses: addresses_of(&certificate),
     })
+}
+
+/// The IP addresses among the certificate's names.
+fn addresses_of(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    let address = |bytes: &[u8]| -> Option<IpAddr> {
+        let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    };
+    names
+        .filter_map(|name| match name {
+            GeneralName::IPAddress(bytes) => address(bytes),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The one name of ours among the certificate's names.

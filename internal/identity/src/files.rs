@@ -27,6 +27,8 @@ const AUTHORITY: &str = "ca.crt";
 const JOIN: &str = "join.json";
 const SEAL_KEY: &str = "seal.key";
 
+/// The group may pass through, so that it reaches `ca.crt`, and not list: every file beside it that is not for the group is 0600.
+const DIRECTORY: u32 = 0o710;
 const SECRET: u32 = 0o600;
 const GROUP_READABLE: u32 = 0o640;
 
@@ -107,7 +109,7 @@ struct StoredFormat {
     format: u32,
 }
 
-/// The directory `<data_dir>/node`, mode 0700. One process uses it at a time: the holder of the data directory's lock.
+/// The directory `<data_dir>/node`, mode 0710. One process uses it at a time: the holder of the data directory's lock.
 #[derive(Debug, Clone)]
 pub struct NodeDirectory {
     path: PathBuf,
@@ -119,7 +121,7 @@ impl NodeDirectory {
     pub fn open(data_dir: &Path) -> Result<NodeDirectory, FileError> {
         let owner = Owner::of(data_dir).map_err(|source| FileError::Io { path: data_dir.to_owned(), source })?;
         let path = data_dir.join("node");
-        replace::directory(&path, 0o700, owner).map_err(|source| FileError::Io { path: path.clone(), source })?;
+        replace::directory(&path, DIRECTORY, owner).map_err(|source| FileError::Io { path: path.clone(), source })?;
         Ok(NodeDirectory { path, owner })
     }
 

@@ -9,16 +9,17 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 use jaco_types::{
     ClusterMeta, DeploymentSpec, ErrorCode, Mount, NetworkName, ReplicaDesired, ReplicaId, ReplicaState, ServiceName,
-    label, volume_name,
+    ServiceSpec, label, volume_name,
 };
 use tokio::sync::Semaphore;
 
 use crate::container::{self, CreateError, CreateInput, CreateRequest, joined_networks};
 use crate::engine::{ApiVersion, Container, Engine, EngineError, Network};
+use crate::lease::{StartDenied, StartRight};
 use crate::network::{Asked, NetworkError, Networks};
 use crate::plan::{Problem, Step};
-use crate::service::Traffic;
 use crate::soft::{SoftState, Stats, count};
+use crate::traffic::Traffic;
 
 /// Bound of a whole step beyond a container's grace: the sum of what its calls may take would be far longer than a user waits.
 const STEP_LIMIT: Duration = Duration::from_secs(180);
@@ -47,6 +48,13 @@ pub(crate) struct Target {
     pub(crate) peers: BTreeMap<ServiceName, String>,
 }
 
+impl Job {
+    fn service(&self) -> Option<&ServiceSpec> {
+        let target = self.target.as_ref()?;
+        target.spec.services.get(&target.desired.service)
+    }
+}
+
 /// One look at a container, with the place of its beginning in the order of all looks.
 #[derive(Debug)]
 pub(crate) struct Look {
@@ -73,6 +81,8 @@ pub(crate) enum StepError {
     EngineAway(String),
     /// The image went away between its pull and the creation.
     ImageGone,
+    /// The cluster does not say now that this node may run it: no failure, and asked again.
+    Denied(String),
     /// Something the user is to see.
     Problem(Problem),
 }
@@ -80,6 +90,7 @@ pub(crate) enum StepError {
 pub(crate) struct Actor {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) networks: Networks,
+    pub(crate) start_right: StartRight,
     pub(crate) traffic: Arc<dyn Traffic>,
     pub(crate) withdraw_limit: Duration,
     /// Creations and starts at a time: more would only fight for the disk.
@@ -153,6 +164,7 @@ impl Actor {
                 touched.push(container.clone());
                 // Its networks may have been removed by hand while it was down.
                 self.networks_of(job, networks).await?;
+                self.confirm_right(job).await.map_err(|denied| denied_step(job, &denied))?;
                 self.engine.start(container).await.map_err(|error| step_error(job, &error))?;
                 count(&self.stats.container_starts);
                 Ok(())
@@ -180,6 +192,15 @@ impl Actor {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the replica may be started: any but an exclusive one may. Nothing that takes time comes between this and the start.
+    async fn confirm_right(&self, job: &Job) -> Result<(), StartDenied> {
+        let Some((target, service)) = job.target.as_ref().zip(job.service()) else { return Ok(()) };
+        if !service.exclusive {
+            return Ok(());
+        }
+        self.start_right.confirm(&target.desired.id, target.epoch, service.container.stop_grace_period).await
     }
 
     /// Requests in flight finish before the stop signal.
@@ -326,6 +347,11 @@ pub(crate) fn docker_problem(message: String) -> StepError {
 
 pub(crate) fn problem(code: ErrorCode, message: String) -> Problem {
     Problem { state: ReplicaState::Failed, code, message, details: BTreeMap::new() }
+}
+
+fn denied_step(job: &Job, denied: &StartDenied) -> StepError {
+    tracing::debug!(replica = %job.id, error = denied as &dyn std::error::Error, "an exclusive replica is not started now");
+    StepError::Denied(denied.to_string())
 }
 
 fn step_error(job: &Job, error: &EngineError) -> StepError {

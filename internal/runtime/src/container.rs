@@ -15,6 +15,7 @@ mod host;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, NetworkingConfig};
 use jaco_types::{
@@ -24,6 +25,8 @@ use jaco_types::{
 
 use crate::engine::ApiVersion;
 
+/// Grace of a container that names none: the engine's own default.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// The first API version with container annotations.
 const ANNOTATIONS: ApiVersion = ApiVersion(1, 43);
 /// The first API version with a start interval of health checks, and with several networks at the creation.

@@ -1,18 +1,25 @@
 //! The right to run exclusive replicas here: the node's lease, the guard that ends them with it, and what a plan needs to know of both.
 //!
-//! Invariants: nothing exclusive is started without a lease that holds, the slot of its replica, and a guard that knows its container;
-//! everything exclusive that is up without them is stopped within the time the leader counts on.
+//! Invariants: nothing exclusive is started without a lease that holds, the slot of its replica by the word of the cluster in that moment
+//! ([`StartRight`]), and a guard that knows its container; everything exclusive that is up without them is stopped within the time the
+//! leader counts on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jaco_state::{Clock, View};
-use jaco_types::{ExclusiveSlot, NodeId, ReplicaId, label};
+use jaco_types::{ExclusiveSlot, NodeId, ReplicaId};
 use tokio::sync::watch;
 
+use crate::container::DEFAULT_GRACE;
 use crate::engine::Container;
-use crate::plan::Now;
+use crate::labels::{epoch_of, replica_of};
+use crate::now::Now;
+
+mod start;
+
+pub(crate) use start::{StartDenied, StartRight};
 
 /// An exclusive container is started only when the lease holds for this much longer: the engine takes its time.
 const START_MARGIN_MS: u64 = 1_000;
@@ -24,8 +31,15 @@ const STOP_MARGIN_MS: u64 = 1_000;
 pub struct Lease {
     /// Its end, on the boot-time clock.
     pub until: Duration,
-    /// Within this time after it everything exclusive has to be stopped.
+    /// Within this time after it everything exclusive has to be stopped, what has less time of its own within that.
     pub stop_within: Duration,
+}
+
+impl Lease {
+    /// Whether something may be started under it at this time of its clock: the engine takes its own time to do it.
+    pub(crate) fn covers_start(&self, boot: Duration) -> bool {
+        boot.saturating_add(Duration::from_millis(START_MARGIN_MS)) < self.until
+    }
 }
 
 /// The newest lease of this node. Clones are the same.
@@ -59,7 +73,7 @@ impl LeaseHandle {
 pub struct Charge {
     /// The lease; `None` when there is none.
     pub lease: Option<Lease>,
-    /// Containers that depend on it, by engine id, with the time each wants between its stop signal and SIGKILL.
+    /// Containers that depend on it, by engine id, with the time each has after the lease's end when that is less than the lease gives.
     pub containers: BTreeMap<String, Duration>,
 }
 
@@ -90,8 +104,8 @@ pub struct Exclusive {
 pub struct Rights {
     /// End of the lease; `None` without one.
     pub lease_until: Option<u64>,
-    /// By then everything exclusive has to be gone.
-    pub stop_by: u64,
+    /// Within this time after it everything exclusive has to be gone.
+    pub stop_within: Duration,
     /// Epochs of the slots that this node has.
     pub epochs: BTreeMap<ReplicaId, u64>,
     /// A guard knows what is to be started.
@@ -108,14 +122,13 @@ impl Rights {
         boot: Duration,
         guarded: bool,
     ) -> Self {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let mono = |at: Duration| {
             now.mono_ms.saturating_add(millis(at.saturating_sub(boot))).saturating_sub(millis(boot.saturating_sub(at)))
         };
         let slots = view.list::<ExclusiveSlot>().filter(|slot| slot.owner == node && !slot.released);
         Rights {
             lease_until: lease.map(|lease| mono(lease.until)),
-            stop_by: lease.map_or(now.mono_ms, |lease| mono(lease.until.saturating_add(lease.stop_within))),
+            stop_within: lease.map(|lease| lease.stop_within).unwrap_or_default(),
             epochs: slots.map(|slot| (slot.replica.clone(), slot.epoch)).collect(),
             guarded,
         }
@@ -129,7 +142,7 @@ impl Rights {
     /// Whether this container may be up: it is not exclusive, or it is the one of the slot this node has, and the lease holds.
     pub fn allow(&self, container: &Container, now: Now) -> bool {
         let Some(epoch) = epoch_of(container) else { return true };
-        let owned = crate::plan::replica_of(container).and_then(|id| self.epochs.get(&id));
+        let owned = replica_of(container).and_then(|id| self.epochs.get(&id));
         self.holds(now) && owned.is_some_and(|owned| owned.to_string() == epoch)
     }
 
@@ -141,15 +154,16 @@ impl Rights {
 
     /// What is left of a container's grace, in whole seconds since an engine rounds up: nothing once the time is nearly over, and
     /// all of it while the lease holds.
-    pub fn grace(&self, wanted: Duration, now: Now) -> Duration {
-        let left = self.stop_by.saturating_sub(now.mono_ms).saturating_sub(STOP_MARGIN_MS);
-        wanted.min(Duration::from_secs(left / 1_000))
+    pub fn grace(&self, wanted: Option<Duration>, now: Now) -> Duration {
+        let has = ExclusiveSlot::time_to_stop(wanted).min(self.stop_within);
+        let stop_by = self.lease_until.map_or(now.mono_ms, |until| until.saturating_add(millis(has)));
+        let left = stop_by.saturating_sub(now.mono_ms).saturating_sub(STOP_MARGIN_MS);
+        wanted.unwrap_or(DEFAULT_GRACE).min(Duration::from_secs(left / 1_000))
     }
 }
 
-/// The epoch that a container was made in; `None` for one that is not exclusive.
-pub(crate) fn epoch_of(container: &Container) -> Option<&str> {
-    container.labels.get(label::EPOCH).map(String::as_str)
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

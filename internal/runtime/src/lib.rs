@@ -18,10 +18,12 @@
 mod act;
 pub mod container;
 pub mod engine;
+mod labels;
 mod lease;
 mod leave;
 mod logs;
 mod network;
+mod now;
 pub mod plan;
 mod pull;
 mod service;
@@ -29,11 +31,14 @@ mod soft;
 pub mod subnet;
 #[cfg(test)]
 mod testing;
+mod traffic;
 
 pub use engine::{DockerEngine, Engine, EngineError, LogOptions, OutputStream, PullProgress};
 pub use lease::{Charge, Exclusive, Guard, Lease, LeaseHandle, Rights};
 pub use leave::leave;
 pub use logs::LogLine;
-pub use plan::{Memory, Now, Plan, Step, Wanted, World, by_replica, observe, plan};
-pub use service::{NoTraffic, Options, Runtime, RuntimeError, Traffic};
+pub use now::Now;
+pub use plan::{Memory, Plan, Step, Wanted, World, by_replica, observe, plan};
+pub use service::{Options, Runtime, RuntimeError};
 pub use soft::{ReplicaSoft, SoftState, Stats, StatsSnapshot};
+pub use traffic::{NoTraffic, Traffic};

@@ -25,15 +25,15 @@ use jaco_types::{
     SpecHash, label, network_name,
 };
 
-use crate::container::{container_name, joined_networks};
+use crate::container::{DEFAULT_GRACE, container_name, joined_networks};
 use crate::engine::{Container, Health, ProcessState};
-use crate::lease::{Rights, epoch_of};
+use crate::labels::{epoch_of, replica_of};
+use crate::lease::Rights;
+use crate::now::Now;
 
 pub use memory::{ImageState, Memory, Problem, Run, backoff};
 pub use observe::{is_serving, observe};
 
-/// Grace of a container that names none: the engine's own default.
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// A process without a health check counts as running after this time by the engine's clock.
 pub const UP_AFTER_MS: u64 = 1_000;
 /// Running this long clears the failure counter.
@@ -44,15 +44,6 @@ pub const MAX_FAILURES: u32 = 3;
 pub const WITHDRAW_WAIT_MS: u64 = 5_000;
 /// Suffix of the outgoing container's name.
 pub const OLD_SUFFIX: &str = ".old";
-
-/// The two clocks of this node, milliseconds: the wall clock is the engine's too, deadlines are on the monotonic one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Since the Unix epoch.
-    pub wall_ms: u64,
-    /// Since an arbitrary start.
-    pub mono_ms: u64,
-}
 
 /// A replica that is to run here, with its spec.
 #[derive(Debug, Clone, Copy)]
@@ -174,11 +165,6 @@ pub fn plan(world: &World<'_>) -> Plan {
     plan
 }
 
-/// The replica a container belongs to by its label.
-pub fn replica_of(container: &Container) -> Option<ReplicaId> {
-    ReplicaId::new(container.label(label::REPLICA_ID)).ok()
-}
-
 /// Whether this record is what a replica left behind here when it moved to another node: its container serves on until the replica
 /// runs there, and none is ever made for it.
 pub fn is_leaving(desired: &ReplicaDesired) -> bool {
@@ -291,7 +277,7 @@ fn next_step(world: &World<'_>, id: &ReplicaId) -> Next {
         if let Some(at) = memory.retry_at.filter(|&at| at > world.now.mono_ms && memory.failed_steps > 0) {
             return Next::At(at);
         }
-        let grace = world.rights.grace(container.stop_grace.unwrap_or(DEFAULT_GRACE), world.now);
+        let grace = world.rights.grace(container.stop_grace, world.now);
         return Next::Step(Step::Fence { container: container.id.clone(), grace });
     }
     match (world.wanted.get(id), split.current) {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jaco_state::{Clock, Store, SystemClock};
 use jaco_task::CancellationToken;
@@ -20,28 +19,12 @@ use tokio::sync::Semaphore;
 
 use crate::act::Actor;
 use crate::engine::{Engine, EngineError, LogOptions};
-use crate::lease::Exclusive;
+use crate::lease::{Exclusive, StartRight};
 use crate::logs::{self, LogLine};
 use crate::network::Networks;
 use crate::pull::Pulls;
 use crate::soft::{SoftState, Stats};
-
-/// Whoever sends requests to containers on this node.
-pub trait Traffic: Send + Sync + 'static {
-    /// Sends nothing new to this container, and resolves when what was under way is done or the time is up. Called after the
-    /// observation without its addresses is committed and before the stop signal.
-    fn withdraw(&self, container_id: String, limit: Duration) -> BoxFuture<'_, ()>;
-}
-
-/// No traffic to wait for.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoTraffic;
-
-impl Traffic for NoTraffic {
-    fn withdraw(&self, _container_id: String, _limit: Duration) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
+use crate::traffic::{NoTraffic, Traffic};
 
 /// What a runtime is made from.
 pub struct Options {
@@ -126,6 +109,7 @@ impl Runtime {
         let actor = Actor {
             engine: Arc::clone(&options.engine),
             networks,
+            start_right: StartRight::new(Arc::clone(&options.store), options.node, options.exclusive.clone()),
             traffic: options.traffic,
             withdraw_limit: options.withdraw_limit,
             starts: Semaphore::new(options.starts_at_once.max(1)),

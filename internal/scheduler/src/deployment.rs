@@ -6,13 +6,12 @@ use std::time::Duration;
 use jaco_state::{Transaction, View};
 use jaco_types::{
     Deployment, DeploymentName, DeploymentRevision, DeploymentSpec, ErrorCode, ExclusiveSlot, NodeId,
-    NodeSchedulability, ReplicaDesired, ReplicaId, ReplicaObserved, ServiceName,
+    NodeSchedulability, NodeState, NodeStatus, ReplicaDesired, ReplicaId, ReplicaObserved, ServiceName,
 };
 
 use crate::cluster::Cluster;
-use crate::facts::Facts;
+use crate::facts::{Facts, Need};
 use crate::gate;
-use crate::plan::need_of;
 use crate::service::{Change, ServiceInput, ServicePlan, plan_service};
 use crate::status::{self, Judgement};
 
@@ -89,7 +88,7 @@ fn plan_services<'a>(
             by_service.entry(&record.service).or_default().push(record);
         } else {
             removed.push(Change::Delete { id: record.id.clone() });
-            cluster.remove_load(record.node, need_of(pass.view, record));
+            cluster.remove_load(record.node, Need::of_replica(pass.view, record));
         }
     }
     let followed: BTreeSet<ServiceName> = spec.services.values().flat_map(gate::companions).collect();
@@ -183,6 +182,38 @@ impl Draft<'_> {
         }
     }
 
+    /// Leaves an event when a replica is placed elsewhere since its node is down or no member any more.
+    fn audit_rescheduling(&self, transaction: &mut Transaction, record: &ReplicaDesired) {
+        let Some(before) = self.view.get::<ReplicaDesired>(record.id.as_str()) else { return };
+        let status = self.view.get::<NodeStatus>(&before.node.to_string());
+        let reason = match status.map(|status| status.state) {
+            Some(NodeState::Down) => "node_down",
+            None => "node_removed",
+            Some(
+                NodeState::Joining
+                | NodeState::Ready
+                | NodeState::IsolationUnavailable
+                | NodeState::DrainTimeout
+                | NodeState::Draining
+                | NodeState::Unreachable,
+            ) => return,
+        };
+        if before.node == record.node {
+            return;
+        }
+        transaction.audit(
+            "replica_rescheduled",
+            [
+                ("replica_id", record.id.to_string()),
+                ("deployment", record.deployment.to_string()),
+                ("service", record.service.to_string()),
+                ("src", before.hostname.to_string()),
+                ("dst", record.hostname.to_string()),
+                ("reason", reason.to_owned()),
+            ],
+        );
+    }
+
     fn change_replicas(&self, changes: &[Change]) -> Transaction {
         let mut transaction = self.begin();
         let mut nodes: BTreeSet<NodeId> = BTreeSet::new();
@@ -198,6 +229,7 @@ impl Draft<'_> {
                         transaction.check_unchanged::<ExclusiveSlot>(key, self.view.version::<ExclusiveSlot>(key));
                         transaction.put(slot.clone());
                     }
+                    self.audit_rescheduling(&mut transaction, &put.record);
                     transaction.put(put.record.clone());
                     &put.record.id
                 }

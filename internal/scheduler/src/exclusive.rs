@@ -26,17 +26,45 @@ pub fn may_start(slot: Option<&ExclusiveSlot>, node: NodeId, leases: Option<&Lea
     // Nobody here ever answered a node of another life, and nobody knows how long it goes on.
     let Some(leases) = leases.filter(|_| slot.owner != ExclusiveSlot::OLD_LIFE) else { return MayStart::WhenReleased };
     let answered = leases.answered.get(&slot.owner).copied();
-    let until = answered.map_or(leases.elected, |at| at.max(leases.elected)).saturating_add(leases.terms.wait());
+    let until = answered
+        .map_or(leases.elected, |at| at.max(leases.elected))
+        .saturating_add(leases.terms.wait(slot.stop_within));
     if leases.now >= until { MayStart::Now } else { MayStart::NotBefore(until) }
 }
 
-/// The slot as it is to be when `node` runs the replica, or `None` when it is so already. To be written only when [`may_start`] says
-/// so, with a check that the slot is unchanged. `index` is that of the view: epochs grow with the log, so that they do not begin anew
-/// with a slot that was forgotten.
-pub fn take(slot: Option<&ExclusiveSlot>, replica: &ReplicaId, node: NodeId, index: u64) -> Option<ExclusiveSlot> {
-    if slot.is_some_and(|slot| slot.owner == node && !slot.released) {
-        return None;
+/// A replica on a node, as its slot is to say.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimed<'a> {
+    /// The replica.
+    pub replica: &'a ReplicaId,
+    /// Who is to run it.
+    pub node: NodeId,
+    /// [`ExclusiveSlot::time_to_stop`] of the container that is to run there.
+    pub stop_within: Duration,
+    /// Its record is made by the same transaction.
+    pub is_new: bool,
+    /// The node has said that this container runs, and no earlier one with a longer time to stop.
+    pub nothing_older_runs: bool,
+}
+
+/// The slot as it is to be when a node runs the replica, or `None` when it is so already. To be written only when [`may_start`] says
+/// so, with a check that the slot is unchanged, and in one transaction with the record that has the container made. `index` is that of
+/// the view: epochs grow with the log, so that they do not begin anew with a slot that was forgotten.
+///
+/// A slot that stays with its node is written again with every new record: the node's word that nothing of an earlier one runs, which may
+/// still be on its way, holds for the slot as it was. While one node keeps it the time to stop grows at once, and shrinks only when
+/// nothing that needs the longer one can run there.
+pub fn take(slot: Option<&ExclusiveSlot>, claim: &Claimed<'_>, index: u64) -> Option<ExclusiveSlot> {
+    if let Some(held) = slot.filter(|slot| slot.owner == claim.node && !slot.released) {
+        let stop_within = match held.stop_within {
+            _ if claim.nothing_older_runs => Some(claim.stop_within),
+            Some(known) => Some(known.max(claim.stop_within)),
+            None => None,
+        };
+        let next = ExclusiveSlot { stop_within, ..held.clone() };
+        return (claim.is_new || next != *held).then_some(next);
     }
     let epoch = slot.map_or(1, |slot| slot.epoch.saturating_add(1)).max(index);
-    Some(ExclusiveSlot { replica: replica.clone(), owner: node, epoch, released: false })
+    let stop_within = Some(claim.stop_within);
+    Some(ExclusiveSlot { replica: claim.replica.clone(), owner: claim.node, epoch, stop_within, released: false })
 }

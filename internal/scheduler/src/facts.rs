@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jaco_types::{NodeId, Placement, ServiceSpec};
+use jaco_state::View;
+use jaco_types::{DeploymentRevision, NodeId, Placement, ReplicaDesired, ServiceSpec};
 
 /// Facts of one planning pass. The default knows nothing: no node has a limit, and no exclusive replica leaves a silent node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,22 +42,24 @@ pub struct Leases {
 pub struct LeaseTerms {
     /// L: how long a node may run exclusive containers after it sent a heartbeat that was answered.
     pub lease: Duration,
-    /// G: how long it then takes at most until they are stopped.
+    /// The longest G: a container has its own stop grace to end in after that, but not more than this.
     pub grace: Duration,
 }
 
 impl Default for LeaseTerms {
-    /// 6 s, so that an election and the reconnects after it end no lease; 10 s, an engine's own grace. That makes W 17.2 s.
+    /// 6 s, so that an election and the reconnects after it end no lease; 30 s, what the replacement of a service may be kept waiting for
+    /// its grace. With an engine's own grace of 10 s that makes W 17.2 s.
     fn default() -> Self {
-        LeaseTerms { lease: Duration::from_secs(6), grace: Duration::from_secs(10) }
+        LeaseTerms { lease: Duration::from_secs(6), grace: Duration::from_secs(30) }
     }
 }
 
 impl LeaseTerms {
-    /// W: after the last answer, the time until nothing exclusive of a node runs any more: (L + G) × 1.01 + 1 s, the hundredth for
-    /// clocks that run at different speeds.
-    pub fn wait(&self) -> Duration {
-        let sum = self.lease.saturating_add(self.grace);
+    /// W: after the last answer, the time until nothing runs any more on a node of what was to be stopped within `stop_within`, the
+    /// longest G where that is longer or not known: (L + G) × 1.01 + 1 s, the hundredth for clocks that run at different speeds.
+    pub fn wait(&self, stop_within: Option<Duration>) -> Duration {
+        let grace = stop_within.map_or(self.grace, |own| own.min(self.grace));
+        let sum = self.lease.saturating_add(grace);
         sum.saturating_add(sum / 100).saturating_add(Duration::from_nanos(100)).saturating_add(Duration::from_secs(1))
     }
 }
@@ -80,6 +83,14 @@ impl Need {
             nano_cpus: declared.reserved_nano_cpus.or(limits.0).unwrap_or(0),
             memory: declared.memory_reservation.or(limits.1).unwrap_or(0),
         }
+    }
+
+    /// What a replica takes of its node by the spec it is to run; nothing when that is not there.
+    pub(crate) fn of_replica(view: &View, replica: &ReplicaDesired) -> Self {
+        let key = DeploymentRevision::key_of(&replica.deployment, replica.revision);
+        let revision = view.get::<DeploymentRevision>(&key);
+        let service = revision.and_then(|revision| revision.spec.services.get(&replica.service));
+        service.map(Need::of).unwrap_or_default()
     }
 }
 

@@ -23,8 +23,8 @@ pub use membership::{
 };
 pub use rollback::{RolledBack, rollback};
 
-use jaco_state::View;
-use jaco_types::{Deployment, DeploymentName, DeploymentStatus, ErrorCode, UserError};
+use jaco_state::{Transaction, View};
+use jaco_types::{Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, ErrorCode, UserError};
 
 use crate::status;
 
@@ -37,6 +37,27 @@ fn find_deployment<'a>(view: &'a View, name: &DeploymentName) -> Result<&'a Depl
         )
         .with("deployment", name)
     })
+}
+
+/// One event for each service that may do more than others. Whether it may was judged before.
+fn audit_privileged(transaction: &mut Transaction, spec: &DeploymentSpec, identity: &str) {
+    for (name, service) in &spec.services {
+        let container = &service.container;
+        let used = [("privileged", container.privileged), ("security_opt", !container.security_opt.is_empty())];
+        let fields: Vec<&str> = used.into_iter().filter(|(_, used)| *used).map(|(field, _)| field).collect();
+        if fields.is_empty() {
+            continue;
+        }
+        transaction.audit(
+            "privileged_workload_admitted",
+            [
+                ("deployment", spec.name.to_string()),
+                ("service", name.to_string()),
+                ("identity", identity.to_owned()),
+                ("fields", fields.join(",")),
+            ],
+        );
+    }
 }
 
 /// A deployment that has just been given a revision: pending, until the scheduler has looked at it.

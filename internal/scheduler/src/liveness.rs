@@ -1,7 +1,9 @@
 //! Which nodes the leader calls unreachable or down, and which have come back.
 //!
 //! The leader judges by its own monotonic clock alone: how long each node's session has been silent. A new leader has heard nobody yet
-//! and grants every node a full period, counted from when the sessions could be back. Nothing is written while nothing changes.
+//! and grants every node a full period, counted from when the sessions could be back. The leader before it is the exception: this node
+//! followed it, so it knows since when that one has been silent, and has asked it for its log all the time since. Nothing is written
+//! while nothing changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +19,10 @@ pub const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
 /// Time for sessions to find a new leader, their jitter included.
 pub const RECONNECT: Duration = Duration::from_secs(2);
 
+/// No more than this of the silence before an election counts against the leader before it. An election takes about a second; what goes
+/// beyond may be this node's own absence.
+const BEFORE_ELECTION: Duration = Duration::from_secs(3);
+
 /// What the leader knows of its members' sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sessions {
@@ -24,6 +30,8 @@ pub struct Sessions {
     pub leading_for: Duration,
     /// Silence of each node that this leader has heard.
     pub silent_for: BTreeMap<NodeId, Duration>,
+    /// Who led before, and for how long nothing has come from it, neither as a leader nor in answer to this one.
+    pub predecessor: Option<(NodeId, Duration)>,
 }
 
 /// The transactions that bring the nodes' states in line with what is heard of them. `own` is the leader, which needs no session.
@@ -36,7 +44,9 @@ pub fn judge(view: &View, term: u64, own: NodeId, sessions: &Sessions) -> Vec<Tr
             // The leader may have been down under the one before it.
             let heard = if node.id == own { Some(Duration::ZERO) } else { sessions.silent_for.get(&node.id).copied() };
             let was_there = view.get::<NodeSchedulability>(&node.id.to_string()).is_some();
-            let heard = Heard { heard, was_there, leading_for: sessions.leading_for };
+            let predecessor = sessions.predecessor.filter(|(predecessor, _)| *predecessor == node.id);
+            let as_leader = predecessor.map(|(_, silence)| silence);
+            let heard = Heard { heard, was_there, leading_for: sessions.leading_for, as_leader };
             let to = verdict(status.state, &heard, down_after)?;
             Some(change(view, term, node, status, to))
         })
@@ -50,13 +60,29 @@ struct Heard {
     /// It has spoken under some leader.
     was_there: bool,
     leading_for: Duration,
+    /// It led before, and has been silent for so long.
+    as_leader: Option<Duration>,
+}
+
+impl Heard {
+    /// How long the node has been silent, as far as is certain.
+    fn silence(&self) -> Duration {
+        let without_session = || self.leading_for.saturating_sub(RECONNECT);
+        match (self.heard, self.as_leader) {
+            (Some(silence), _) => silence,
+            // It has not answered this leader for as long as makes any node unreachable.
+            (None, Some(silence)) if self.leading_for >= UNREACHABLE_AFTER => {
+                silence.min(self.leading_for.saturating_add(BEFORE_ELECTION)).max(without_session())
+            }
+            (None, Some(_) | None) => without_session(),
+        }
+    }
 }
 
 /// The state a node is to have instead of this one.
 fn verdict(state: NodeState, known: &Heard, down_after: Duration) -> Option<NodeState> {
     let heard = known.heard;
-    let silence = heard.unwrap_or_else(|| known.leading_for.saturating_sub(RECONNECT));
-    let silent = match silence {
+    let silent = match known.silence() {
         silence if silence >= down_after => Some(NodeState::Down),
         silence if silence >= UNREACHABLE_AFTER => Some(NodeState::Unreachable),
         _ => None,

@@ -141,7 +141,7 @@ impl Planner {
                     self.replicas.remove(&gone.deployment);
                 }
             }
-            let need = need_of(&self.seen, gone);
+            let need = Need::of_replica(&self.seen, gone);
             if let Some(load) = self.load.get_mut(&gone.node) {
                 load.remove(need);
                 if load.replicas == 0 {
@@ -151,15 +151,7 @@ impl Planner {
         }
         if let Some(replica) = change.after::<ReplicaDesired>() {
             self.replicas.entry(replica.deployment.clone()).or_default().insert(replica.id.clone());
-            self.load.entry(replica.node).or_default().add(need_of(view, replica));
+            self.load.entry(replica.node).or_default().add(Need::of_replica(view, replica));
         }
     }
-}
-
-/// What a replica takes of its node by the spec it is to run; nothing when that is not there.
-pub(crate) fn need_of(view: &View, replica: &ReplicaDesired) -> Need {
-    let key = DeploymentRevision::key_of(&replica.deployment, replica.revision);
-    let revision = view.get::<DeploymentRevision>(&key);
-    let service = revision.and_then(|revision| revision.spec.services.get(&replica.service));
-    service.map(Need::of).unwrap_or_default()
 }

@@ -20,7 +20,6 @@ use crate::exclusive;
 use crate::facts::{Facts, Need};
 use crate::order::replace_order;
 use crate::placement::{self, Placer, Shortage};
-use crate::plan::need_of;
 
 /// What the planning of a service starts from.
 pub(crate) struct ServiceInput<'a, 'p> {
@@ -464,7 +463,7 @@ impl<'a> Planner<'a, '_, '_> {
 
     fn delete(&mut self, cluster: &mut Cluster<'a>, record: &ReplicaDesired) {
         self.plan.changes.push(Change::Delete { id: record.id.clone() });
-        cluster.remove_load(record.node, need_of(self.input.view, record));
+        cluster.remove_load(record.node, Need::of_replica(self.input.view, record));
     }
 
     fn planned(&self, cluster: &Cluster<'a>, record: Cow<'a, ReplicaDesired>, is_settled: bool) -> PlannedReplica<'a> {

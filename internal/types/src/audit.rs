@@ -1,7 +1,7 @@
 //! The types of audit events.
 
 /// Every type an event of the audit log may have. Who leaves a new type of event adds it here; only these can be asked for.
-pub const AUDIT_TYPES: [&str; 30] = [
+pub const AUDIT_TYPES: [&str; 33] = [
     "apply",
     "delete",
     "rollback",
@@ -31,7 +31,10 @@ pub const AUDIT_TYPES: [&str; 30] = [
     "join_token_issued",
     "cert_rotated",
     "key_rotated",
+    "node_drain",
+    "node_uncordon",
     "cluster_recovered",
+    "feature_level_raised",
 ];
 
 /// The type of that name, letter case ignored.

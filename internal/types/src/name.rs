@@ -163,7 +163,7 @@ name_type!(
     OperatorName,
     "identity",
     "it starts with a letter or digit, goes on with letters, digits, `_`, `.`, `-` or `@`, has at most 63 characters, \
-     and is none of those kept for the system (local, system, scheduler, rollout, runtime)",
+     and is none of those kept for the system (local, system, scheduler, rollout, runtime, ingress, discovery)",
     |text| {
         let plain: String = text.chars().map(|c| if c == '@' { '-' } else { c }).collect();
         !OperatorName::is_reserved(text) && !text.starts_with('@') && engine_name(&plain, 63)
@@ -174,7 +174,8 @@ impl OperatorName {
     /// Whether a text is kept for the system (the user's error is `reserved_identity`): the actors of the audit log that are
     /// no operators, and everything with a `:`, which separates the parts of such an actor.
     pub fn is_reserved(text: &str) -> bool {
-        text.contains(':') || ["local", "system", "scheduler", "rollout", "runtime"].contains(&text)
+        const ACTORS: [&str; 7] = ["local", "system", "scheduler", "rollout", "runtime", "ingress", "discovery"];
+        text.contains(':') || ACTORS.contains(&text)
     }
 }
 

@@ -65,11 +65,14 @@ pub enum Command {
         #[arg(default_value = "", hide_default_value = true)]
         hostname: String,
     },
-    /// Set what the daemon logs, until it starts again.
+    /// Set what a node's daemon logs, until it starts again.
     LogLevel {
         /// The level.
         #[arg(value_enum)]
         level: Level,
+        /// The node [default: the one that answers].
+        #[arg(default_value = "", hide_default_value = true)]
+        hostname: String,
     },
 }
 
@@ -77,7 +80,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct JoinArguments {
     /// Any member's API.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer)]
     peer: String,
     /// Do not make systemd start jacod at boot.
     #[arg(long)]
@@ -93,6 +96,16 @@ fn parse_life(text: &str) -> Result<Duration, String> {
         return Err("a join token is good for 1s to 7d".to_owned());
     }
     Ok(life)
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn parse_peer(text: &str) -> Result<String, String> {
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && (!host.contains(':') || host.ends_with(']')));
+    match port.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(port)) if port > 0 => Ok(text.to_owned()),
+        Some(Ok(_) | Err(_)) | None => Err("it is host:port of a member's API, port 7000 by default".to_owned()),
+    }
 }
 
 /// Levels of the daemon's log.
@@ -135,10 +148,10 @@ pub async fn run(command: &Command, session: &Session<'_>) -> Result<(), Failure
             let answer = session.connect().await?.node_status(request, session.deadline(SHORT)).await?;
             session.printer().show(&Node::try_from(answer)?)
         }
-        Command::LogLevel { level } => {
-            let request = SetLogLevelRequest { level: level.as_str().to_owned() };
+        Command::LogLevel { level, hostname } => {
+            let request = SetLogLevelRequest { level: level.as_str().to_owned(), hostname: hostname.clone() };
             let answer = session.connect().await?.set_log_level(request, session.deadline(SHORT)).await?;
-            session.printer().show(&LogLevel { level: answer.level })
+            session.printer().show(&LogLevel { hostname: answer.hostname, level: answer.level })
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::text::duration;
 const CALL: Duration = Duration::from_secs(10);
 
 /// Records that tell of progress.
-const KINDS: [&str; 4] = ["Node", "NodeOperation", "NodeStatus", "ReplicaDesired"];
+const KINDS: [&str; 5] = ["Node", "NodeOperation", "NodeStatus", "ReplicaDesired", "ReplicaObserved"];
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

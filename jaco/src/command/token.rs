@@ -99,7 +99,7 @@ impl<'a> Pending<'a> {
         }
         private_file::make_directory(directory)?;
         let order = CertificateOrder::new()?;
-        private_file::write(&key, &order.key_pem())?;
+        private_file::write(&key, order.key_pem())?;
         Ok(Pending { directory, order })
     }
 

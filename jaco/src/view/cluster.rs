@@ -57,6 +57,14 @@ pub struct Cluster {
     pub raft_index: u64,
     pub quorum: bool,
     pub nodes: Vec<Member>,
+    /// Missing in the answer of an older daemon.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub feature_level: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_zero(level: &u32) -> bool {
+    *level == 0
 }
 
 impl TryFrom<v1::ClusterStatusResponse> for Cluster {
@@ -72,6 +80,7 @@ impl TryFrom<v1::ClusterStatusResponse> for Cluster {
             raft_index: wire.raft_index,
             quorum: wire.quorum,
             nodes: wire.nodes.into_iter().map(Member::try_from).collect::<Result<_, _>>()?,
+            feature_level: wire.feature_level,
         })
     }
 }
@@ -96,8 +105,12 @@ impl View for Cluster {
             (Some(leader), None) => leader.clone(),
             (None, _) => "none".to_owned(),
         };
+        let level = match self.feature_level {
+            0 => String::new(),
+            level => format!("Feature level: {level}\n"),
+        };
         let mut text = format!(
-            "Status:    {}\nCluster:   {} ({})\nLeader:    {leader}\nRaft index: {}\nNodes ({}):\n",
+            "Status:    {}\nCluster:   {} ({})\nLeader:    {leader}\nRaft index: {}\n{level}Nodes ({}):\n",
             if self.quorum { "initialized" } else { "initialized, no quorum" },
             self.cluster_name,
             self.cluster_id,

@@ -101,12 +101,17 @@ impl View for Node {
 /// `node log-level`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogLevel {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
     pub level: String,
 }
 
 impl View for LogLevel {
     fn table(&self) -> String {
-        format!("Log level: {}\n", self.level)
+        if self.hostname.is_empty() {
+            return format!("Log level: {}\n", self.level);
+        }
+        format!("Log level of {}: {}\n", self.hostname, self.level)
     }
 
     fn quiet(&self) -> String {

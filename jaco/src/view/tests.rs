@@ -369,11 +369,12 @@ fn cluster_init_and_status() {
         raft_index: 12,
         quorum: true,
         nodes: vec![member],
+        feature_level: 1,
     };
     let view = cluster::Cluster::try_from(wire).unwrap();
     assert_eq!(
         view.table(),
-        "Status:    initialized\nCluster:   prod (id)\nLeader:    n1 (10.0.0.1:7000)\nRaft index: 12\nNodes (1):\n  - n1 @ 10.0.0.1:7001 [READY, VOTER]\n"
+        "Status:    initialized\nCluster:   prod (id)\nLeader:    n1 (10.0.0.1:7000)\nRaft index: 12\nFeature level: 1\nNodes (1):\n  - n1 @ 10.0.0.1:7001 [READY, VOTER]\n"
     );
     assert_eq!(
         object(&view)["nodes"][0],

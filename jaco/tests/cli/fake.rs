@@ -1,6 +1,6 @@
 //! A daemon with canned answers on a Unix socket.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -67,6 +67,12 @@ pub struct Script {
     pub authorizations: Mutex<Vec<Option<String>>>,
     /// Never answers `cluster status`.
     pub hangs: Mutex<bool>,
+    /// Says with reads that it has been without a majority for so long, milliseconds.
+    pub stale: Mutex<Option<u64>>,
+    /// The members.
+    pub members: Mutex<Vec<Member>>,
+    /// What the members' daemons say; one that is not here does not answer.
+    pub diagnoses: Mutex<BTreeMap<String, Vec<DiagnosticFile>>>,
     events: Mutex<Option<broadcast::Sender<()>>>,
     watchers: Mutex<usize>,
 }
@@ -91,6 +97,15 @@ impl Script {
     fn note_authorization<T>(&self, request: &Request<T>) {
         let value = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
         self.authorizations.lock().unwrap().push(value);
+    }
+
+    /// An answer that was read, marked as old when the script says so.
+    fn read<T>(&self, answer: T) -> Response<T> {
+        let mut response = Response::new(answer);
+        if let Some(millis) = *self.stale.lock().unwrap() {
+            response.metadata_mut().insert(jaco_proto::STALE_HEADER, millis.into());
+        }
+        response
     }
 
     fn arrived(&self, id: Option<RequestId>) -> Result<(), Status> {
@@ -135,6 +150,9 @@ impl Fake {
             progress: Mutex::default(),
             authorizations: Mutex::default(),
             hangs: Mutex::default(),
+            stale: Mutex::default(),
+            members: Mutex::new(vec![member()]),
+            diagnoses: Mutex::default(),
             events: Mutex::new(Some(broadcast::channel(16).0)),
             watchers: Mutex::default(),
         });
@@ -387,7 +405,7 @@ impl Cluster for Service {
     }
 
     async fn node_list(&self, _: Request<NodeListRequest>) -> Result<Response<NodeListResponse>, Status> {
-        Ok(Response::new(NodeListResponse { nodes: vec![member()] }))
+        Ok(self.0.read(NodeListResponse { nodes: self.0.members.lock().unwrap().clone() }))
     }
 
     async fn node_drain(&self, request: Request<NodeDrainRequest>) -> Result<Response<NodeOperationResponse>, Status> {
@@ -441,10 +459,10 @@ impl Cluster for Service {
             initialized: true,
             raft_index: 41,
             quorum: true,
-            nodes: vec![member()],
+            nodes: self.0.members.lock().unwrap().clone(),
             ..Default::default()
         };
-        Ok(Response::new(answer))
+        Ok(self.0.read(answer))
     }
 }
 
@@ -516,7 +534,8 @@ impl Deploy for Service {
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        self.0.status.lock().unwrap().clone().map(Response::new).ok_or_else(not_found)
+        let status = self.0.status.lock().unwrap().clone();
+        status.map(|status| self.0.read(status)).ok_or_else(not_found)
     }
 
     async fn get_deployments(
@@ -524,7 +543,7 @@ impl Deploy for Service {
         _: Request<GetDeploymentsRequest>,
     ) -> Result<Response<GetDeploymentsResponse>, Status> {
         let status = self.0.status.lock().unwrap().clone().unwrap_or_default();
-        Ok(Response::new(GetDeploymentsResponse { deployments: status.deployments }))
+        Ok(self.0.read(GetDeploymentsResponse { deployments: status.deployments }))
     }
 
     async fn get_deployment(
@@ -599,9 +618,10 @@ impl Audit for Service {
 
 #[tonic::async_trait]
 impl Node for Service {
-    async fn status(&self, _: Request<NodeStatusRequest>) -> Result<Response<NodeStatusResponse>, Status> {
+    async fn status(&self, request: Request<NodeStatusRequest>) -> Result<Response<NodeStatusResponse>, Status> {
+        let hostname = request.into_inner().hostname;
         let answer = NodeStatusResponse {
-            hostname: "n1".into(),
+            hostname: if hostname.is_empty() { "n1".into() } else { hostname },
             version: "0.0.1".into(),
             status: NodeState::Ready.into(),
             log_level: "info".into(),
@@ -614,7 +634,24 @@ impl Node for Service {
         &self,
         request: Request<SetLogLevelRequest>,
     ) -> Result<Response<SetLogLevelResponse>, Status> {
-        Ok(Response::new(SetLogLevelResponse { level: request.into_inner().level }))
+        let SetLogLevelRequest { level, hostname } = request.into_inner();
+        let hostname = if hostname.is_empty() { "n1".to_owned() } else { hostname };
+        Ok(Response::new(SetLogLevelResponse { level, hostname }))
+    }
+
+    async fn diagnose(&self, request: Request<DiagnoseRequest>) -> Result<Response<DiagnoseResponse>, Status> {
+        let hostname = request.into_inner().hostname;
+        let hostname = if hostname.is_empty() { "n1".to_owned() } else { hostname };
+        if let Some(error) = self.0.refusals.lock().unwrap().pop_front() {
+            return Err(jaco_proto::to_status(&error));
+        }
+        match self.0.diagnoses.lock().unwrap().get(&hostname) {
+            Some(files) => Ok(Response::new(DiagnoseResponse { hostname, files: files.clone() })),
+            None => {
+                let error = UserError::new(ErrorCode::Unreachable, format!("{hostname} does not answer"));
+                Err(jaco_proto::to_status(&error))
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "a test has no outside")]
 
 mod backup;
+mod debug;
 mod errors;
 mod fake;
 mod local;
@@ -11,6 +12,7 @@ mod nodes;
 mod operators;
 mod reads;
 mod run;
+mod stale;
 mod streams;
 mod terminal;
 mod tls;

@@ -67,6 +67,17 @@ fn join_takes_its_token_from_flag_or_environment_and_the_socket_only() {
         end.json(),
         json!({"cluster_id": "c0ffee", "hostname": "n1", "status": "joining", "systemd_enabled": false})
     );
+    for wrong in ["10.0.0.1", ":7000", "10.0.0.1:", "10.0.0.1:0", "fd00::1", "fd00::1:7000x", "10.0.0.1:99999"] {
+        let end = run(&mut jaco_at(&fake.socket(), &["node", "join", "--token", "t", "--peer", wrong]));
+        assert!(end.code == 2 && end.stderr.contains("host:port") && end.stderr.contains("7000"), "{end:?}");
+    }
+    for right in ["n1:7000", "[fd00::1]:7000"] {
+        let end = run(&mut jaco_at(
+            &fake.socket(),
+            &["node", "join", "--token", "t", "--peer", right, "--no-systemd-enable"],
+        ));
+        assert_eq!((end.code, fake.script.joined.lock().unwrap().take().unwrap().peer.as_str()), (0, right));
+    }
     let end = run(jaco_at(&fake.socket(), &join).args(["--token", "t", "--server", "a:1"]));
     assert!(end.code == 2 && end.stderr.contains("--server"), "{end:?}");
 }
@@ -98,6 +109,17 @@ fn the_node_list_is_separated_by_tabs() {
     assert_eq!(end.stdout, "n1\t10.0.0.1\tNODE_STATUS_JOINING\tVOTER\t0.0.1\n");
     let json = run(&mut jaco_at(&fake.socket(), &["node", "list", "-o", "json"])).json();
     assert_eq!((&json["nodes"][0]["hostname"], &json["nodes"][0]["status"]), (&"n1".into(), &"joining".into()));
+}
+
+#[test]
+fn another_node_is_asked_by_name() {
+    let fake = Fake::start();
+    let end = run(&mut jaco_at(&fake.socket(), &["node", "status", "n2"]));
+    assert!(end.stdout.starts_with("Node:      n2\n"), "{end:?}");
+    let end = run(&mut jaco_at(&fake.socket(), &["node", "log-level", "debug", "n2", "-o", "json"]));
+    assert_eq!(end.json(), json!({"hostname": "n2", "level": "debug"}));
+    let end = run(&mut jaco_at(&fake.socket(), &["node", "log-level", "debug"]));
+    assert_eq!(end.stdout, "Log level of n1: debug\n");
 }
 
 fn progress(member: bool, under_way: bool, remaining: &[&str]) -> NodeProgressResponse {

@@ -52,7 +52,7 @@ fn node_commands() {
     let end = run(&mut jaco_at(&fake.socket(), &["node", "status"]));
     assert!(end.stdout.contains("Node:      n1\n") && end.stdout.contains("Status:    READY\n"), "{end:?}");
     let json = run(&mut jaco_at(&fake.socket(), &["node", "log-level", "debug", "-o", "json"])).json();
-    assert_eq!(json, json!({"level": "debug"}));
+    assert_eq!(json, json!({"hostname": "n1", "level": "debug"}));
 }
 
 #[test]

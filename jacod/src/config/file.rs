@@ -255,6 +255,7 @@ impl File {
             https_addr,
             docker_socket: self.docker_socket,
             metrics_addr,
+            feature_level: jaco_controlplane::FEATURE_LEVEL,
         })
     }
 

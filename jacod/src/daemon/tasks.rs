@@ -9,19 +9,18 @@ use jaco_state::{ProposeError, Store};
 use jaco_task::{Backoff, LoopSpec, OnExit, Wake};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::{
-    API, API_TLS, Built, CERTIFICATE, CERTIFICATE_TICK, MEMBERS, METRICS, Network, PORTS, PORTS_TICK, ROUTES, RUNTIME,
-    SCHEDULER, SCHEDULER_TICK, SCHEDULER_WAKE, SESSION, STORE,
-};
+use super::{Built, Network, PORTS_TICK, SCHEDULER_TICK};
 
 use crate::adapt::RuntimeLogs;
 use crate::listeners::refuse;
 use crate::members::{OwnLogs, Renewals};
-use crate::renewal::Renewal;
+use crate::names::{
+    API, API_TLS, CERTIFICATE, DATA_KEY, MEMBERS, METRICS, PORTS, ROUTES, RUNTIME, SCHEDULER, SCHEDULER_WAKE, SESSION,
+    STORE,
+};
+use crate::renewal::{self, Renewal};
 use crate::sessions::{NodeFacts, SessionNews, TableHost};
 
-/// Task that keeps the cluster's data key one that only members have.
-pub(super) const DATA_KEY: &str = "data-key";
 /// A node that was removed has no use for what is sealed later than this.
 const DATA_KEY_TICK: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -73,7 +72,8 @@ impl Built {
             sessions: Arc::new(TableHost(network.sessions.clone())),
             signer: Arc::new(Renewals(network.enrolment.clone())),
             logs: Arc::new(logs),
-        });
+        })
+        .with_daemon(self.api.clone());
         let acceptor = network.trust.members_acceptor().map_err(|error| error.to_string());
         let listener = self.listeners.members.try_clone();
         self.supervisor.spawn_service(MEMBERS, OnExit::StopNode, move |context| {
@@ -188,7 +188,11 @@ impl Built {
             Arc::new(BootClock),
             Arc::new(network.dialer.clone()),
             Arc::new(NodeFacts::new(self.control_plane.clone(), Arc::clone(&self.runtime), self.config.clone())),
-            Arc::new(SessionNews { lease: network.lease.clone(), removed: network.removed.clone() }),
+            Arc::new(SessionNews {
+                lease: network.lease.clone(),
+                contact: network.contact.clone(),
+                removed: network.removed.clone(),
+            }),
         ));
         self.supervisor.spawn_service(SESSION, OnExit::Restart(Backoff::default()), move |context| {
             let client = Arc::clone(&client);
@@ -205,12 +209,11 @@ impl Built {
             data_dir: self.config.data_dir.clone(),
             credential: Arc::clone(&network.trust.credential),
             enrolment: network.enrolment.clone(),
+            signers: Arc::new(network.dialer.clone()),
             store: Arc::new(self.control_plane.clone()),
             clock: Arc::clone(&self.clock),
         };
-        self.supervisor.spawn_loop(LoopSpec::new(CERTIFICATE, CERTIFICATE_TICK), Wake::new(), move |_context| {
-            renewal.clone().pass()
-        });
+        self.supervisor.spawn_loop(renewal::spec(CERTIFICATE), Wake::new(), move |_context| renewal.clone().pass());
     }
 
     /// Replaces the cluster's data key when a removed node has a copy of it, as long as this node leads.

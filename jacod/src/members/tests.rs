@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jaco_api::{InternalApi, InternalParts, PortLimits, serve_members};
+use jaco_api::{InternalApi, InternalParts, OtherNodes, PortLimits, serve_members};
 use jaco_client::Members;
 use jaco_controlplane::{
     BootClock, ControlPlane, Enrolment, Options, PeerTransport, RaftTarget, Sealing, SessionTable, SessionTableOptions,
@@ -17,11 +17,11 @@ use jaco_identity::{
 };
 use jaco_scheduler::LeaseTerms;
 use jaco_state::{Leadership, ProposeError, Store, SystemClock, Transaction};
-use jaco_types::{Claim, ClaimKind, ClusterMeta, DeploymentName, Hostname, Node, NodeId};
+use jaco_types::{Claim, ClaimKind, ClusterMeta, DeploymentName, ErrorCode, Hostname, Node, NodeId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{OwnLogs, Renewals};
+use super::{OtherDaemons, OwnLogs, Renewals};
 use crate::sessions::TableHost;
 
 const INCARNATION: u64 = 77;
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Member {
     store: ControlPlane,
     node: Node,
+    members: Members,
     stop: CancellationToken,
     tasks: TaskTracker,
     _disk: tempfile::TempDir,
@@ -80,7 +81,8 @@ async fn start(authority: &Authority, number: u64) -> Member {
         handshake_timeout: Duration::from_secs(5),
     });
     let mut options = Options::new(disk.path(), node.id);
-    options.transport = Arc::new(PeerTransport(Members::new(connector.unwrap())));
+    let members = Members::new(connector.unwrap());
+    options.transport = Arc::new(PeerTransport(members.clone()));
     options.address = node.cluster_address.clone();
     options.incarnation = Some(INCARNATION);
     let store = ControlPlane::open(options).await.unwrap();
@@ -94,6 +96,7 @@ async fn start(authority: &Authority, number: u64) -> Member {
         peers: Arc::new(store.clone()),
         sessions: Arc::new(TableHost(SessionTable::new(SessionTableOptions {
             store: Arc::new(store.clone()),
+            predecessor: Arc::new(store.clone()),
             own: node.id,
             clock: Arc::new(BootClock),
             terms: LeaseTerms::default(),
@@ -110,7 +113,7 @@ async fn start(authority: &Authority, number: u64) -> Member {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(serve_members(api, listener, acceptor.unwrap(), PortLimits::default(), stop.clone()));
     tasks.close();
-    Member { store, node, stop, tasks, _disk: disk }
+    Member { store, node, members, stop, tasks, _disk: disk }
 }
 
 impl Member {
@@ -182,6 +185,18 @@ async fn three_stores_are_one_over_tls() {
     // The leader judges it again: a node by itself writes its own observations only.
     let refused = second.store.propose(claim("tcp/9", "system")).await;
     assert!(matches!(refused, Err(ProposeError::NotPermitted { .. })), "{refused:?}");
+
+    // What is asked of another daemon arrives there: this one has nothing but a store, and says so.
+    let others = OtherDaemons(Some(second.members.clone()));
+    let answer = others.status(third.node.clone()).await.unwrap_err();
+    assert_eq!(answer.code, ErrorCode::NotSupportedYet, "{answer}");
+
+    let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let away = Node { id: NodeId(9), cluster_address: closed.to_string(), ..first.node.clone() };
+    let answer = others.status(away).await.unwrap_err();
+    assert_eq!(answer.code, ErrorCode::Unreachable, "{answer:?}");
+    assert_eq!(answer.details.get("hostname").map(String::as_str), Some("n1"), "{answer:?}");
+    assert!(answer.message.contains("jaco node list"), "{answer}");
 
     // A leader that stops hands over; the others go on.
     first.stop().await;

@@ -36,14 +36,32 @@ pub(crate) fn run(settings: &Settings, report: &mut Report) -> anyhow::Result<()
     let joins = form(&lab)?;
     let project = Project::new(&web_jaco("bench", REPLICAS as u32), &web_compose("bench"))?;
     lab.host(1).jaco_json(&["apply", &project.jaco(), "--wait", "--timeout", "90s"])?;
-    let mut replaced = Vec::new();
+    let (mut followers, mut leaders) = (Vec::new(), Vec::new());
     for round in 0..settings.rounds(3, 1) {
-        replaced.push(replacement(&lab)?);
-        let latest = replaced.last().copied().unwrap_or_default();
-        say(&format!("  kill {}: replaced after {latest:.2} s", round + 1));
+        for (victim, replaced) in [(Victim::Follower, &mut followers), (Victim::Leader, &mut leaders)] {
+            let took = replacement(&lab, victim)?;
+            say(&format!("  round {}: {} replaced after {took:.2} s", round + 1, victim.name()));
+            replaced.push(took);
+        }
     }
-    add_figures(report, &joins, &replaced);
+    add_figures(report, &joins, &[(Victim::Follower, followers), (Victim::Leader, leaders)]);
     Ok(())
+}
+
+/// Which host is killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Victim {
+    Follower,
+    Leader,
+}
+
+impl Victim {
+    fn name(self) -> &'static str {
+        match self {
+            Victim::Follower => "host",
+            Victim::Leader => "leader's host",
+        }
+    }
 }
 
 /// One join: until the command returns, and until the first host says that the node is ready, seconds.
@@ -101,13 +119,14 @@ fn spread(asked: &Host, over: &[&str]) -> anyhow::Result<()> {
     })
 }
 
-/// Kills a host that does not lead, and brings it back; seconds until all replicas run on the others.
-fn replacement(lab: &Lab) -> anyhow::Result<f64> {
+/// Kills a host, and brings it back; seconds until all replicas run on the others.
+fn replacement(lab: &Lab, victim: Victim) -> anyhow::Result<f64> {
     let names: Vec<&str> = lab.hosts().iter().map(Host::name).collect();
     spread(lab.host(1), &names)?;
     let status = lab.host(1).jaco_json(&["cluster", "status"])?;
     let leader = status["leader"].as_str().context("no leader")?;
-    let victim = names.iter().copied().find(|name| *name != leader).context("no follower")?;
+    let is_victim = |name: &&str| (*name == leader) == (victim == Victim::Leader);
+    let victim = names.iter().copied().find(is_victim).context("no such host")?;
     let left: Vec<&str> = names.iter().copied().filter(|name| *name != victim).collect();
     let witness = lab.host_named(left.first().context("nobody is left")?)?;
     let victim = lab.host_named(victim)?;
@@ -122,7 +141,7 @@ fn replacement(lab: &Lab) -> anyhow::Result<f64> {
     Ok(took)
 }
 
-fn add_figures(report: &mut Report, joins: &[Join], replaced: &[f64]) {
+fn add_figures(report: &mut Report, joins: &[Join], killed: &[(Victim, Vec<f64>)]) {
     let all = |of: fn(&Join) -> f64| joins.iter().map(of).collect::<Vec<f64>>();
     let figure = |name: &str, times: &[f64], value: f64, bar: Option<Bar>, note: &str| Figure {
         part: 'k',
@@ -139,12 +158,13 @@ fn add_figures(report: &mut Report, joins: &[Join], replaced: &[f64]) {
     let (commands, readies) = (all(|join| join.command), all(|join| join.ready));
     report.add(figure("`node join` returns", &commands, median(&commands), None, ""));
     report.add(figure("joined node is ready", &readies, median(&readies), None, ""));
-    report.add(figure(
-        "host killed, its replica runs elsewhere",
-        replaced,
-        quantile(replaced, 1.0),
-        Some(Bar::AtMost(DOWN_AFTER + 5.0)),
-        "the longest; a host that does not lead; node_down_after is 10 s, of which nothing can be saved; to about 0.2 s, as a client is \
-         started for each look",
-    ));
+    for (victim, replaced) in killed {
+        report.add(figure(
+            &format!("{} killed, its replica runs elsewhere", victim.name()),
+            replaced,
+            quantile(replaced, 1.0),
+            Some(Bar::AtMost(DOWN_AFTER + 5.0)),
+            "the longest; node_down_after is 10 s, of which nothing can be saved; to about 0.2 s, as a client is started for each look",
+        ));
+    }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::program;
+
 /// What a lab is started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabOptions {
@@ -44,6 +46,8 @@ pub enum DataDisk {
 pub struct JacodOptions {
     config: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    program: Option<String>,
+    arguments: Vec<String>,
     clock: bool,
 }
 
@@ -62,6 +66,20 @@ impl JacodOptions {
         self
     }
 
+    /// Runs this program instead of the `jacod` that was built here.
+    #[must_use]
+    pub fn program(mut self, path: &str) -> Self {
+        self.program = Some(path.to_owned());
+        self
+    }
+
+    /// Adds an argument on the daemon's command line.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
     /// Gives the daemon a wall clock that [`crate::Host::shift_clock`] can shift; needs libfaketime.
     #[must_use]
     pub fn with_own_clock(mut self) -> Self {
@@ -72,6 +90,12 @@ impl JacodOptions {
     /// The text of `jacod.yaml`.
     pub(crate) fn to_yaml(&self) -> String {
         self.config.iter().map(|(key, value)| format!("{key}: {value}\n")).collect()
+    }
+
+    /// The daemon's command line.
+    pub(crate) fn command(&self) -> Vec<String> {
+        let own = || program("jacod").display().to_string();
+        std::iter::once(self.program.clone().unwrap_or_else(own)).chain(self.arguments.iter().cloned()).collect()
     }
 
     /// Variables of the environment.

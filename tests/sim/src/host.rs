@@ -18,12 +18,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::agent::Agent;
+use crate::forged::WithoutTerms;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::world::{Member, World};
 
 /// The cluster's values of fencing, shorter than in earnest: a run is short.
 pub(crate) const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(4), grace: Duration::from_secs(2) };
+/// A disk that lies takes its time.
+const LYING_SYNC: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_millis(400);
+/// What a machine's clock gains or loses at most, parts of a million. Two of them differ by less than the hundredth that leases allow for.
+const DRIFT_PPM: u64 = 4_500;
 /// Between the looks of the scheduler at what nothing told it of.
 const SCHEDULING_TICK: Duration = Duration::from_secs(2);
 
@@ -114,9 +119,10 @@ impl Host {
     /// A host with an empty disk.
     pub(crate) fn new(id: NodeId, random: Random) -> Self {
         let sync = Duration::from_micros(500)..Duration::from_millis(4);
+        let gains_ppm = i32::try_from(random.below(2 * DRIFT_PPM + 1)).unwrap_or(0) - DRIFT_PPM as i32;
         Host {
             id,
-            clock: Arc::new(JumpingClock::new(1_700_000_000_000)),
+            clock: Arc::new(JumpingClock::new(1_700_000_000_000, gains_ppm)),
             log: Arc::new(VolatileLog::new(random.next(), sync)),
             snapshots: Arc::default(),
             guard: Arc::default(),
@@ -160,15 +166,20 @@ impl Host {
         }
         if world.is_broken(Sabotage::EarlySync) {
             self.log.lie();
+            self.log.set_sync(LYING_SYNC);
         }
         let mut tasks = JoinSet::new();
         let log = self.log.clone();
         tasks.spawn(async move { log.sync().await });
         let store = SeededStore::open_on(self.options(world)).await?;
         world.network.attach(self.id, Arc::new(store.clone()));
-        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let shared: Arc<dyn Store> = match world.is_broken(Sabotage::NoTerms) {
+            true => Arc::new(WithoutTerms(store.clone())),
+            false => Arc::new(store.clone()),
+        };
         let table = SessionTable::new(SessionTableOptions {
             store: shared.clone(),
+            predecessor: Arc::new(store.clone()),
             own: self.id,
             clock: self.clock.clone(),
             terms: TERMS,
@@ -267,6 +278,7 @@ impl SessionSource for Source {
         SessionIdentity {
             incarnation: INCARNATION,
             version: text(|node| &node.version),
+            feature_level: jaco_controlplane::FEATURE_LEVEL,
             address: text(|node| &node.address),
             grpc_address: text(|node| &node.grpc_address),
             cluster_address: text(|node| &node.cluster_address),

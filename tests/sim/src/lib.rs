@@ -4,7 +4,7 @@
 //! the disks of [`jaco_testkit`], and the nodes' engines. [`run`] makes one run; its choices follow from the seed alone, so the same seed
 //! gives the same trace.
 //!
-//! After each step: leaders follow each other and never return; all nodes have the same committed history, and the same state at the same index; cluster
+//! After each step: no term has two leaders; all nodes have the same committed history, and the same state at the same index; cluster
 //! time and versions only grow; what was acknowledged is in the history exactly once; watchers miss nothing; no join token lets two
 //! nodes in; no port or route has two owners; no exclusive replica runs twice. At the end: the cluster has recovered, and the histories
 //! of concurrent clients are linearizable.
@@ -12,6 +12,7 @@
 mod agent;
 mod client;
 mod entropy;
+mod forged;
 mod host;
 pub mod linearizable;
 mod membership;
@@ -23,5 +24,5 @@ mod trace;
 mod watching;
 mod world;
 
-pub use run::{Failed, Passed, run, run_broken};
+pub use run::{Failed, Passed, elapsed, run, run_broken};
 pub use sabotage::Sabotage;

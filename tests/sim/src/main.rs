@@ -10,6 +10,11 @@ use std::time::Instant;
 use clap::Parser;
 use clap::ValueEnum;
 use jaco_sim::{Passed, Sabotage};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Runs simulated clusters and breaks them.
 #[derive(Parser)]
@@ -33,6 +38,9 @@ struct Arguments {
     /// Print what each seed did.
     #[arg(long)]
     verbose: bool,
+    /// With `--here`: have the nodes say on standard error what they do, in simulated time, e.g. `openraft=debug,jaco_controlplane=info`.
+    #[arg(long)]
+    log: Option<Targets>,
 }
 
 #[derive(Default)]
@@ -72,6 +80,22 @@ fn line(passed: &Passed) -> String {
     )
 }
 
+/// The time of a run, as its trace has it.
+struct SimulatedTime;
+
+impl FormatTime for SimulatedTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        jaco_sim::elapsed().map_or(Ok(()), |elapsed| write!(writer, "{:>10.3}", elapsed.as_secs_f64()))
+    }
+}
+
+/// Has everything in this process say what it does.
+fn log_to_standard_error(targets: Targets) {
+    let lines =
+        tracing_subscriber::fmt::layer().with_timer(SimulatedTime).with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(targets).with(lines).init();
+}
+
 /// Runs one seed in this process, and prints what came of it.
 fn here(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
     let ended = match sabotage {
@@ -104,6 +128,9 @@ fn apart(seed: u64, sabotage: Option<Sabotage>) -> Result<String, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.here {
+        if let Some(targets) = arguments.log {
+            log_to_standard_error(targets);
+        }
         return here(arguments.seed, arguments.sabotage);
     }
     let begun = Instant::now();

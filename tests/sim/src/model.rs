@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jaco_controlplane::{LogEntry, LogStorage, Payload};
-use jaco_state::{Batch, Entry, EntryMeta, Outcome, StateMachine, View};
-use jaco_types::{Deployment, DeploymentRevision, JoinToken, Kind, NodeId, Protocol};
+use jaco_controlplane::{LogEntry, LogStorage, Payload, Vote};
+use jaco_state::{Batch, Check, Entry, EntryMeta, Outcome, StateMachine, View};
+use jaco_types::{Deployment, DeploymentRevision, JoinToken, Kind, NodeId, Protocol, ReplicaDesired};
 
 use crate::world::Acknowledged;
 
@@ -19,8 +19,10 @@ pub(crate) struct Model {
     views: BTreeMap<u64, View>,
     /// Where each request was committed.
     requests: BTreeMap<[u8; 16], u64>,
-    /// Term and id of the leader that the last entry is of.
-    leader: (u64, u64),
+    /// Term of the last entry.
+    term: u64,
+    /// Who led each term.
+    leaders: BTreeMap<u64, u64>,
     /// How far each node's log was compared.
     compared: BTreeMap<NodeId, u64>,
     acknowledged: Vec<Acknowledged>,
@@ -41,7 +43,8 @@ impl Default for Model {
             entries: BTreeMap::new(),
             views,
             requests: BTreeMap::new(),
-            leader: (0, 0),
+            term: 0,
+            leaders: BTreeMap::new(),
             compared: BTreeMap::new(),
             acknowledged: Vec::new(),
             joined: BTreeMap::new(),
@@ -71,11 +74,20 @@ impl Model {
         self.compared.remove(&node);
     }
 
-    /// Leaders follow each other in the order of term and node id. Raft is used in the mode in which a candidate with a higher id may
-    /// win a term that has a leader already; the one before it can commit nothing from then on.
-    fn leads(&mut self, term: u64, node: u64) -> Result<(), Broken> {
-        let before = std::mem::replace(&mut self.leader, (term, node));
-        if before <= (term, node) { Ok(()) } else { Err(format!("{:?} commits after {before:?}", (term, node))) }
+    /// Somebody has learnt that a node was elected.
+    ///
+    /// # Errors
+    /// Another one was, in the same term.
+    pub(crate) fn elected(&mut self, vote: Vote) -> Result<(), Broken> {
+        match *self.leaders.entry(vote.term).or_insert(vote.node_id) {
+            first if first == vote.node_id => Ok(()),
+            first => Err(format!("term {} has two leaders, node {first} and node {}", vote.term, vote.node_id)),
+        }
+    }
+
+    /// How many elections were won.
+    pub(crate) fn elections(&self) -> u64 {
+        self.leaders.len() as u64
     }
 
     /// Compares what a node has applied with the history, and adds what is new.
@@ -111,7 +123,14 @@ impl Model {
 
     fn commit(&mut self, entry: LogEntry) -> Result<(), Broken> {
         let id = entry.id;
-        self.leads(id.term, id.node_id)?;
+        let before = std::mem::replace(&mut self.term, id.term);
+        if id.term < before {
+            return Err(format!("index {} of term {} follows one of term {before}", id.index, id.term));
+        }
+        // The first entry of all is nobody's.
+        if id.index > 0 && !self.leaders.contains_key(&id.term) {
+            return Err(format!("index {} is of term {}, which nobody was elected in", id.index, id.term));
+        }
         match &entry.payload {
             Some(Payload::Command(bytes)) => {
                 let read = Entry::decode(bytes.clone()).map_err(|error| format!("index {}: {error}", id.index))?;
@@ -119,6 +138,9 @@ impl Model {
                 let meta = EntryMeta { index: id.index, term: id.term, time_ms };
                 let outcome = self.machine.apply(meta, &read.command);
                 if let Outcome::Committed { commit, batch } = outcome {
+                    if let Some(batch) = &batch {
+                        leader_only(&read, id.term, batch)?;
+                    }
                     self.committed(&read, commit.index)?;
                     if commit.time_ms < self.time_ms {
                         return Err(format!("cluster time goes back at index {}", id.index));
@@ -203,6 +225,24 @@ impl Model {
             )),
         }
     }
+}
+
+/// Decisions of leaders say in which term they were made, and are committed in it.
+fn leader_only(entry: &Entry, term: u64, batch: &Batch) -> Result<(), Broken> {
+    let of_terms = entry.command.checks().filter_map(|check| match check {
+        Check::Term(term) => Some(term),
+        Check::Absent { .. } | Check::Version { .. } => None,
+    });
+    let of_terms: Vec<u64> = of_terms.collect();
+    // To take one away is a client's right as well.
+    let is_decision = batch.changes.iter().any(|change| change.after::<ReplicaDesired>().is_some());
+    if of_terms.iter().any(|of| *of != term) || (is_decision && of_terms.is_empty()) {
+        return Err(format!(
+            "index {} of term {term} holds a decision of the leader of term {of_terms:?}",
+            batch.index
+        ));
+    }
+    Ok(())
 }
 
 /// No two deployments may have the same port or route in what is active.

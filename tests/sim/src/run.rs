@@ -1,9 +1,12 @@
 //! One run: a cluster, clients, and faults from one seed, checked after each step.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use jaco_controlplane::PeerRequest;
 use jaco_state::{Leadership, Store, Transaction};
 use jaco_testkit::{Weather, cluster_meta};
 use jaco_types::{ClusterMeta, Node, NodeId, NodeSchedulability, NodeState, NodeStatus, Tombstone};
@@ -11,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::forged;
 use crate::host::{End, Host, node_record};
 use crate::linearizable::{self, Verdict};
 use crate::membership;
@@ -52,7 +56,7 @@ pub struct Passed {
     pub exclusive_starts: u64,
     /// Nodes that joined in the time of trouble.
     pub joined: u64,
-    /// Elections.
+    /// Elections that were won.
     pub terms: u64,
 }
 
@@ -95,6 +99,15 @@ pub fn run_broken(seed: u64, sabotage: Sabotage) -> Result<Passed, Box<Failed>> 
     run_with(seed, Some(sabotage))
 }
 
+thread_local! {
+    static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Simulated time since the run of this thread began; `None` where there is none.
+pub fn elapsed() -> Option<Duration> {
+    BEGUN.get().map(|begun| begun.elapsed())
+}
+
 fn run_with(seed: u64, sabotage: Option<Sabotage>) -> Result<Passed, Box<Failed>> {
     let ended = std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(8 << 20).name(format!("seed-{seed}"));
@@ -119,6 +132,7 @@ fn on_this_thread(seed: u64, sabotage: Option<Sabotage>) -> Result<Passed, Box<F
         Box::new(Failed { seed, what: format!("no runtime: {error}"), trace_hash: 0, trace: Vec::new() })
     })?;
     runtime.block_on(async {
+        BEGUN.set(Some(Instant::now()));
         let random = Random::new(seed);
         let world = Arc::new(World::new(&random, sabotage));
         let mut run = Run::new(world.clone(), random);
@@ -171,7 +185,7 @@ impl Run {
             watched: self.watches.iter().map(Watch::batches).sum(),
             exclusive_starts: self.world.exclusive_starts(),
             joined: self.joined,
-            terms: view.term(),
+            terms: self.model.elections(),
         })
     }
 
@@ -237,7 +251,11 @@ impl Run {
         let known: Vec<String> = self.model.view().list::<Node>().map(|node| node.id.0.to_string()).collect();
         let leaders = self.world.members().into_iter().map(|(node, member)| {
             let status = member.store.status();
-            let in_raft: Vec<u64> = status.members.iter().map(|member| member.node_id.0).collect();
+            let one = |member: &jaco_controlplane::MemberStatus| {
+                let suffrage = if member.voter { "votes" } else { "learns" };
+                format!("{} {suffrage}, matched {:?}", member.node_id.0, member.matched)
+            };
+            let in_raft: Vec<String> = status.members.iter().map(one).collect();
             format!("{}: {:?}, changing {}, {in_raft:?}", node.0, member.store.leadership(), status.changing)
         });
         let leaders: Vec<String> = leaders.collect();
@@ -300,6 +318,9 @@ impl Run {
 
     fn check(&mut self) -> Result<(), String> {
         let before = self.model.tip();
+        for vote in self.hosts.values().flat_map(|host| host.log.take_elected()) {
+            self.model.elected(vote)?;
+        }
         for _round in 0..2 {
             // Twice: what one node has dropped already may come from the next one.
             for (node, host) in &self.hosts {
@@ -320,6 +341,12 @@ impl Run {
 
     /// Clients work, operators operate, and everything else goes wrong.
     async fn trouble(&mut self) -> Result<(), String> {
+        if self.world.is_broken(Sabotage::MinorityCommits) {
+            self.forge(forged::all_written);
+        }
+        if self.world.is_broken(Sabotage::UncastVotes) {
+            self.forge(forged::vote_granted);
+        }
         let mut tasks = JoinSet::new();
         for number in 1..=CLIENTS {
             tasks.spawn(Client { number, world: self.world.clone(), random: self.random.split() }.run());
@@ -336,6 +363,16 @@ impl Run {
         Ok(())
     }
 
+    /// What one node asks of others is answered by this.
+    fn forge(&self, forger: impl Fn(NodeId, &PeerRequest) -> Option<Bytes> + Send + Sync + 'static) {
+        let nodes: Vec<NodeId> = self.hosts.keys().copied().collect();
+        if let Some(deceived) = self.random.pick(&nodes) {
+            self.world.trace.note(format_args!("node {deceived} is deceived"));
+            let links = nodes.into_iter().filter(|other| *other != deceived).map(|other| (deceived, other));
+            self.world.network.forge(links, forger);
+        }
+    }
+
     fn up(&self) -> Vec<NodeId> {
         self.hosts.iter().filter(|(_, host)| host.store().is_some()).map(|(node, _)| *node).collect()
     }
@@ -347,7 +384,14 @@ impl Run {
         let chosen = leader.map(|(node, _)| node).filter(|_| self.random.percent(40));
         let Some(node) = chosen.or_else(|| self.random.pick(&self.up())) else { return Ok(()) };
         match self.random.below(100) {
-            0..25 => {
+            0..2 => {
+                self.world.trace.note("everything loses power");
+                for node in self.up() {
+                    self.stop(node, End::PowerCut).await;
+                    self.starts.insert(node, Instant::now() + self.random.millis(50, 3_000));
+                }
+            }
+            2..25 => {
                 let how = [End::PowerCut, End::PowerCut, End::Killed, End::Stopped];
                 self.stop(node, self.random.pick(&how).unwrap_or(End::PowerCut)).await;
                 self.starts.insert(node, Instant::now() + self.random.millis(50, 9_000));
@@ -428,6 +472,7 @@ impl Run {
         self.world.trace.note("the trouble is over");
         self.world.network.heal();
         self.world.network.set_weather(Weather::default());
+        self.world.network.forge([], |_to, _request| None);
         for host in self.hosts.values() {
             host.log.set_sync(Duration::from_millis(1)..Duration::from_millis(3));
         }

@@ -5,6 +5,12 @@
 pub enum Sabotage {
     /// Disks say that a write is durable before it is.
     EarlySync,
+    /// Candidates are told that others vote for them who were not asked.
+    UncastVotes,
+    /// Leaders are told that others have entries that never reached them: they commit with less than a majority.
+    MinorityCommits,
+    /// What only the leader of a term may do does not say of which term.
+    NoTerms,
     /// Reads are of a node's own view, however old.
     StaleReads,
     /// A request is sent again under another request id.
@@ -21,6 +27,9 @@ impl Sabotage {
     /// All of them.
     pub const ALL: &'static [Sabotage] = &[
         Sabotage::EarlySync,
+        Sabotage::UncastVotes,
+        Sabotage::MinorityCommits,
+        Sabotage::NoTerms,
         Sabotage::StaleReads,
         Sabotage::NewRequestIds,
         Sabotage::LostChanges,

@@ -10,6 +10,10 @@ use std::process::{Command, Output};
 use clap::ValueEnum;
 use jaco_sim::Sabotage;
 
+/// Seeds that whatever is broken must be noticed in. Most of it is in the first ones; that an exclusive container lives on without a lease
+/// matters only when another node gets its slot meanwhile.
+const NOTICED_WITHIN: &str = "120";
+
 fn jaco_sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_jaco-sim")).args(arguments).output().unwrap()
 }
@@ -35,7 +39,7 @@ fn seeds_pass() {
 /// own, too.
 #[test]
 fn seeds_that_failed_before_pass() {
-    for seed in ["8", "127"] {
+    for seed in ["8", "65", "90", "127"] {
         passed(&["--seeds", "1", "--seed", seed]);
     }
 }
@@ -52,9 +56,9 @@ fn the_same_seed_gives_the_same_trace_and_another_one_another() {
 fn what_is_broken_on_purpose_is_noticed() {
     for sabotage in Sabotage::ALL {
         let name = sabotage.to_possible_value().unwrap().get_name().to_owned();
-        let output = jaco_sim(&["--seeds", "60", "--sabotage", &name]);
-        assert!(!output.status.success(), "{name} was not noticed");
+        let output = jaco_sim(&["--seeds", NOTICED_WITHIN, "--sabotage", &name]);
+        assert!(!output.status.success(), "{name} was not noticed within {NOTICED_WITHIN} seeds");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        println!("{name}: {}", told.lines().find(|line| line.contains(" failed: ")).unwrap_or(&told));
+        println!("{name}: {}", told.lines().find(|line| line.starts_with("seed ")).unwrap_or(&told));
     }
 }

@@ -42,11 +42,15 @@ Deploy/History          yes    yes    yes      yes   -    -        yes
 Deploy/Logs             yes    yes    yes      yes   -    -        -
 Deploy/Rollback         yes    -      yes      yes   -    -        -
 Deploy/Status           yes    yes    yes      yes   -    -        yes
+Internal/Diagnose       -      -      -        -     -    -        -
 Internal/Logs           -      -      -        -     -    -        -
+Internal/NodeStatus     -      -      -        -     -    -        -
 Internal/Peer           -      -      -        -     -    -        -
 Internal/PeerStream     -      -      -        -     -    -        -
 Internal/Session        -      -      -        -     -    -        -
+Internal/SetLogLevel    -      -      -        -     -    -        -
 Internal/SignNodeCert   -      -      -        -     yes  -        -
+Node/Diagnose           yes    -      -        yes   -    -        -
 Node/SetLogLevel        yes    -      -        yes   -    -        -
 Node/Status             yes    yes    yes      yes   -    -        yes
 Tokens/Issue            yes    -      -        yes   -    -        -
@@ -100,7 +104,7 @@ fn cluster() -> (TestStore, BTreeMap<Role, OperatorToken>) {
 }
 
 fn guard(store: &TestStore) -> Guard {
-    Guard::with_clock(store.store.clone(), store.clock.clone())
+    Guard::with_clock(store.store.clone(), Arc::new(Fixed::default()), store.clock.clone())
 }
 
 fn request(path: &str) -> http::Request<()> {
@@ -212,6 +216,49 @@ fn a_node_without_a_leader_answers_operators_reads_only() {
     store.set_leadership(Leadership::Follower { leader: Some(NodeId(9)) });
     let path = "/jaco.v1.Deploy/Apply";
     assert_eq!(refusal(&guard, &over_tls(path, PeerIdentity::None, Some(&tokens[&Role::Admin]))), None);
+}
+
+/// A node that was cut off goes on naming the leader it last followed.
+#[test]
+fn a_node_that_has_not_heard_of_a_majority_for_long_counts_as_one_without_a_leader() {
+    let (store, tokens) = cluster();
+    let fixed = Arc::new(Fixed::default());
+    fixed.silence_ms.store(5_001, Ordering::Relaxed);
+    store.set_leadership(Leadership::Follower { leader: Some(NodeId(9)) });
+    let guard = Guard::with_clock(store.store.clone(), fixed, store.clock);
+    for (path, columns) in table() {
+        let by_token = refusal(&guard, &over_tls(&path, PeerIdentity::None, Some(&tokens[&Role::Admin])));
+        let may_be_new = path == "/jaco.v1.Cluster/Join";
+        assert_eq!(by_token.is_none(), columns["cut-off"] && !may_be_new, "{path}: {by_token:?}");
+        if columns["admin"] && by_token.is_some() {
+            assert_eq!(by_token, Some(ErrorCode::QuorumLost), "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_call_that_writes_needs_a_majority() {
+    use crate::access::{Need, need};
+    let needy: Vec<&str> = access::CALLS
+        .iter()
+        .filter(|(path, rule)| need(path, *rule) == Need::Majority)
+        .map(|(path, _)| path.trim_start_matches("/jaco.v1."))
+        .collect();
+    let expected = [
+        "Cluster/Backup",
+        "Cluster/IssueJoinToken",
+        "Cluster/Join",
+        "Cluster/NodeDrain",
+        "Cluster/NodeRemove",
+        "Cluster/NodeUncordon",
+        "Cluster/RotateKey",
+        "Deploy/Apply",
+        "Deploy/Delete",
+        "Deploy/Rollback",
+        "Tokens/Issue",
+        "Tokens/Revoke",
+    ];
+    assert_eq!(needy, expected);
 }
 
 #[test]

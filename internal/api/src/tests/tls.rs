@@ -29,7 +29,7 @@ async fn a_token_opens_what_its_role_allows() {
     let view = server.store.view();
     let key = DeploymentRevision::key_of(&jaco_testkit::deployment_name("shop"), 1);
     assert_eq!(view.get::<DeploymentRevision>(&key).unwrap().identity, "dan", "what the audit log says");
-    let level = v1::SetLogLevelRequest { level: "debug".into() };
+    let level = v1::SetLogLevelRequest { level: "debug".into(), ..Default::default() };
     assert_eq!(deployer.set_log_level(level, soon()).await.unwrap_err().code, ErrorCode::PermissionDenied);
     server.end().await;
 }
@@ -116,7 +116,7 @@ async fn streams_of_operators_end_when_the_leader_stays_away() {
     server.store.set_leadership(Leadership::Follower { leader: None });
     status(&viewer).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(9), watch.next()).await.unwrap();
-    assert_eq!(ended.unwrap_err().code, ErrorCode::NoLeader);
+    assert_eq!(ended.unwrap_err().code, ErrorCode::QuorumLost);
     server.end().await;
 }
 

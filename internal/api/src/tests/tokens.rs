@@ -104,7 +104,7 @@ async fn a_client_certificate_is_a_way_in_until_it_is_revoked() {
     for choice in [choice, pinned] {
         let ci = connect(choice).await.unwrap();
         ci.status(v1::StatusRequest::default(), soon()).await.unwrap();
-        let level = v1::SetLogLevelRequest { level: "debug".into() };
+        let level = v1::SetLogLevelRequest { level: "debug".into(), ..Default::default() };
         assert_eq!(ci.set_log_level(level, soon()).await.unwrap_err().code, ErrorCode::PermissionDenied);
     }
     assert_eq!(server.store.view().get::<Token>("ci").unwrap().certificate_keys.len(), 1);

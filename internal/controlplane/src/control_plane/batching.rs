@@ -25,6 +25,15 @@ const GATHER_ROUNDS: usize = 8;
 /// What raft made of a proposal: its log index and the state machine's answer.
 pub(super) type Written = Result<(u64, Reply), ProposeError>;
 
+/// Whether others come with a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// None that is known of: it need not wait for any.
+    Alone,
+    /// They are proposed at the same moment, and should not have to wait for the end of this one.
+    Others,
+}
+
 struct Queued {
     proposal: Proposal,
     answer: oneshot::Sender<Written>,
@@ -47,8 +56,10 @@ impl Batcher {
     }
 
     /// Has raft write a proposal, and waits for its outcome.
-    pub(super) async fn write<R: Runtime>(&self, inner: &Inner<R>, proposal: Proposal) -> Written {
-        if let Ok(_turn) = self.turn.try_acquire() {
+    pub(super) async fn write<R: Runtime>(&self, inner: &Inner<R>, proposal: Proposal, company: Company) -> Written {
+        if company == Company::Alone
+            && let Ok(_turn) = self.turn.try_acquire()
+        {
             // In a box, since every proposal that waits below would carry its size.
             return match Box::pin(inner.raft.client_write(proposal)).await {
                 Ok(response) => Ok((response.log_id.index, response.data)),

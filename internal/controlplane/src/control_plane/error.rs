@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use jaco_state::ProposeError;
+use jaco_state::{ProposeError, View};
 use jaco_types::{ErrorCode, UserError};
 
 use crate::identity::IdentityError;
@@ -43,12 +43,46 @@ pub enum OpenError {
         /// What the log was dropped up to.
         purged: u64,
     },
+    /// The directory has the state of a cluster whose life is not the one that this node belongs to.
+    #[error(
+        "{} belongs to another life of the cluster than this node's certificate: move the data directory away and join anew",
+        path.display()
+    )]
+    OtherLife {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The cluster uses what this version does not know.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
     /// Raft could not start on what was read.
     #[error("raft cannot start: {reason}")]
     Raft {
         /// What it said.
         reason: String,
     },
+}
+
+/// The cluster is above what this node is able to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the cluster is at feature level {cluster}, and this jacod reaches {own}: install a newer jacod on this node; nothing was changed"
+)]
+pub struct TooOld {
+    /// Level of the cluster.
+    pub cluster: u32,
+    /// Newest level of this node.
+    pub own: u32,
+}
+
+impl TooOld {
+    /// Compares the cluster in a view with what this node is able to.
+    pub(crate) fn check(view: &View, own: u32) -> Result<(), TooOld> {
+        match view.cluster() {
+            Some(cluster) if cluster.feature_level > own => Err(TooOld { cluster: cluster.feature_level, own }),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Why a cluster could not be initialised.

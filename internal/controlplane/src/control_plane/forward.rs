@@ -1,23 +1,26 @@
 //! Proposals of a node that does not lead: they travel to the leader.
 
+pub(super) mod line;
+
 use std::sync::Arc;
 
 use jaco_state::{Command, Commit, Entry, Leadership, ProposeError, Stamp};
 use jaco_types::NodeId;
 use tokio::time::Instant;
 
+use super::batching::Company;
 use super::{Inner, authorise, propose, read};
 use crate::raft::Reply;
 use crate::runtime::Runtime;
 use crate::transport::{
-    Committed, FailedPosition, PeerAnswer, PeerCall, ProposalAnswer, ProposalOutcome, ProposalRequest, RaftTarget,
-    Refusal, RefusalCode, TransportError,
+    Committed, FailedPosition, ProposalAnswer, ProposalOutcome, ProposalRequest, ProposalsAnswer, ProposalsRequest,
+    RaftTarget, Refusal, RefusalCode, TransportError,
 };
 
 /// A proposal is sent on at most so often: to the leader, and from one that has just handed over to its successor.
 const MAX_HOPS: u32 = 2;
-/// So many times the longest election a proposal waits for a leader: an ordinary election passes unnoticed.
-const PATIENCE: u32 = 4;
+/// So many times the longest election a proposal or read waits for a leader: an ordinary election passes unnoticed.
+pub(super) const PATIENCE: u32 = 4;
 
 /// Why one attempt did not come to an outcome.
 enum Missed {
@@ -37,6 +40,7 @@ pub(super) async fn forward<R: Runtime>(
     if command.is_leader_only() || inner.is_alone() {
         return Err(ProposeError::NoLeader);
     }
+    let stamp = Stamp { incarnation: inner.incarnation, time_ms: 0 };
     let patience = deadline.min(Instant::now() + PATIENCE * inner.timing.election_max);
     loop {
         if inner.has_failed() {
@@ -44,12 +48,17 @@ pub(super) async fn forward<R: Runtime>(
         }
         let mut change = inner.leader_change();
         let attempt = match inner.leadership() {
-            Leadership::Leader { term } => match propose::local(inner, &command, term, deadline).await {
-                Err(ProposeError::NoLeader) => Err(Missed::NotWritten(ProposeError::NoLeader)),
-                outcome => return propose::outcome(&command, outcome?),
-            },
+            Leadership::Leader { term } => {
+                match propose::local(inner, &command, term, deadline, Company::Alone).await {
+                    Err(ProposeError::NoLeader) => Err(Missed::NotWritten(ProposeError::NoLeader)),
+                    outcome => return propose::outcome(&command, outcome?),
+                }
+            }
             Leadership::Follower { leader: _ } => match inner.other_leader() {
-                Some(leader) => send(inner, leader, &command, 1, deadline).await,
+                Some(leader) => {
+                    let proposal = ProposalRequest { entry: command.encode_entry(stamp), hops: 1 };
+                    send(inner, &leader, proposal, deadline).await
+                }
                 None => Err(Missed::NotWritten(inner.without_leader())),
             },
         };
@@ -77,30 +86,16 @@ async fn applied<R: Runtime>(inner: &Inner<R>, commit: Commit, deadline: Instant
     }
 }
 
+/// Sends a proposal on to the leader, together with others that are sent at the same time.
 async fn send<R: Runtime>(
     inner: &Inner<R>,
-    leader: RaftTarget,
-    command: &Command,
-    hops: u32,
+    leader: &RaftTarget,
+    proposal: ProposalRequest,
     deadline: Instant,
 ) -> Result<(u64, Reply), Missed> {
-    let stamp = Stamp { incarnation: inner.incarnation, time_ms: 0 };
-    let entry = command.encode_entry(stamp);
-    let call = PeerCall::Propose(ProposalRequest { entry, hops });
-    let left = deadline.saturating_duration_since(Instant::now());
-    let asked = leader.node_id;
-    let mut answer = std::pin::pin!(inner.network.call(leader, call, left));
-    let answer = tokio::select! {
-        biased;
-        answer = &mut answer => answer,
-        // One that hangs is not waited for once it has a successor, who can tell by the request id what became of it.
-        () = inner.succession(asked, deadline) => tokio::time::timeout(inner.timing.heartbeat, answer)
-            .await
-            .unwrap_or(Err(TransportError::TimedOut)),
-    };
-    match answer {
-        Ok(PeerAnswer::Propose(answer)) => answered(answer),
-        Ok(_other_kind) => Err(Missed::Final(ProposeError::OutcomeUnknown)),
+    let answer = tokio::time::timeout_at(deadline, inner.lines.send(leader, proposal)).await;
+    match answer.unwrap_or(Err(TransportError::TimedOut)) {
+        Ok(answer) => answered(answer),
         Err(TransportError::TimedOut) => Err(Missed::Final(ProposeError::OutcomeUnknown)),
         // The leader this node knows of is out of reach: this side may be the smaller one, or an election is due.
         Err(TransportError::Unreachable { .. }) => Err(Missed::NotWritten(ProposeError::QuorumLost)),
@@ -142,14 +137,26 @@ fn answered(answer: ProposalAnswer) -> Result<(u64, Reply), Missed> {
     }
 }
 
+/// [`receive`] for several at once, each by itself.
+pub(super) async fn receive_all<R: Runtime>(
+    inner: &Arc<Inner<R>>,
+    from: NodeId,
+    request: ProposalsRequest,
+) -> ProposalsAnswer {
+    let company = if request.proposals.len() > 1 { Company::Others } else { Company::Alone };
+    let received = request.proposals.into_iter().map(|proposal| receive(inner, from, proposal, company));
+    futures_util::future::join_all(received).await.into_iter().collect()
+}
+
 /// Judges a proposal of another member and carries it out, or sends it on once more.
 pub(super) async fn receive<R: Runtime>(
     inner: &Arc<Inner<R>>,
     from: NodeId,
     request: ProposalRequest,
+    company: Company,
 ) -> Result<ProposalAnswer, Refusal> {
     let deadline = Instant::now() + inner.limits.deadline;
-    let entry = Entry::decode(request.entry)
+    let entry = Entry::decode(request.entry.clone())
         .map_err(|error| Refusal::new(RefusalCode::Malformed, format!("a proposal cannot be read: {error}")))?;
     let command = entry.command;
     if command.is_leader_only() {
@@ -161,12 +168,13 @@ pub(super) async fn receive<R: Runtime>(
     let written = match inner.leadership() {
         Leadership::Leader { term } => {
             judge(inner, from, &command, term, deadline).await?;
-            propose::local(inner, &command, term, deadline).await
+            propose::local(inner, &command, term, deadline, company).await
         }
         Leadership::Follower { leader: _ } => match inner.other_leader() {
             // What is a node's own is judged by who sends it: the node finds the next leader itself.
             Some(leader) if request.hops < MAX_HOPS && !authorise::is_of_node(&command) => {
-                match send(inner, leader, &command, request.hops + 1, deadline).await {
+                let proposal = ProposalRequest { hops: request.hops + 1, ..request };
+                match send(inner, &leader, proposal, deadline).await {
                     Ok(written) => Ok(written),
                     Err(Missed::NotWritten(error) | Missed::Final(error)) => Err(error),
                 }

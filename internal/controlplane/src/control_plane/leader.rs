@@ -44,13 +44,17 @@ impl<R: Runtime> Inner<R> {
         Some(RaftTarget { node_id: NodeId(leader), address: peer.address.clone() })
     }
 
+    /// Whether another node leads than the one asked, or the store has stopped.
+    pub(super) fn has_successor(&self, asked: NodeId) -> bool {
+        let leads_here = matches!(self.leadership(), Leadership::Leader { .. });
+        leads_here || self.has_failed() || self.other_leader().is_some_and(|leader| leader.node_id != asked)
+    }
+
     /// Resolves when another node leads than the one asked, or the store stops, and never after the deadline.
     pub(super) async fn succession(&self, asked: NodeId, deadline: Instant) {
         loop {
             let mut change = self.leader_change();
-            let leads_here = matches!(self.leadership(), Leadership::Leader { .. });
-            let has_successor = self.other_leader().is_some_and(|leader| leader.node_id != asked);
-            if leads_here || has_successor || self.has_failed() {
+            if self.has_successor(asked) {
                 return;
             }
             if !change.wait(deadline, self.timing.heartbeat).await && !self.has_failed() {

@@ -71,6 +71,8 @@ impl<R: Runtime> ControlPlane<R> {
     /// # Errors
     /// See [`MembershipError`]. Gives up after the deadline of [`Limits`](crate::Limits). May be repeated.
     pub async fn add_learner(&self, target: RaftTarget) -> Result<u64, MembershipError> {
+        // At once, since the member that has moved may be needed to commit the change.
+        self.inner.network.moved(&target);
         let nodes = BTreeMap::from([(target.node_id.0, Peer { address: target.address })]);
         self.inner.change(ChangeMembers::SetNodes(nodes)).await
     }

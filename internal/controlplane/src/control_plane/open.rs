@@ -10,7 +10,8 @@ use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{ControlPlane, Inner, OpenError, RaftHandle, batching, compaction};
+use super::predecessor::Followed;
+use super::{ControlPlane, Inner, OpenError, RaftHandle, TooOld, batching, compaction, forward};
 use crate::data_dir::create_directory;
 use crate::identity::{Incarnation, open_identity};
 use crate::log::{FileLog, FileLogOptions, LogStorage};
@@ -41,10 +42,11 @@ pub(super) async fn open<R: Runtime>(options: Options) -> Result<ControlPlane<R>
             loaded.map_err(|error| OpenError::Raft { reason: error.to_string() })??
         }
     };
+    TooOld::check(&loaded.machine.view(), options.feature_level)?;
     let hub = Hub::new(loaded.machine.view(), options.limits.hub);
     let policy =
         SnapshotAfter { entries: options.limits.snapshot_after_entries, bytes: options.limits.snapshot_after_bytes };
-    let shared = MachineShared::new(hub, loaded.snapshots, policy);
+    let shared = MachineShared::new(hub, loaded.snapshots, policy, options.feature_level);
     let network = PeerNetwork::new(
         options.transport.clone(),
         options.node_id,
@@ -55,17 +57,22 @@ pub(super) async fn open<R: Runtime>(options: Options) -> Result<ControlPlane<R>
     let starting = start(&options, &loaded.log, machine, network.clone());
     let raft = R::with_randomness(options.randomness.clone(), starting).await?;
     let (batcher, queue) = batching::Batcher::new();
+    let (lines, new_lines) = forward::line::Lines::new();
     let inner = Arc::new(Inner {
         node_id: options.node_id,
         incarnation: loaded.incarnation,
         raft,
         network,
         address: options.address,
+        feature_level: options.feature_level,
         installing: tokio::sync::Mutex::new(()),
+        piece_arrived: tokio::sync::Notify::new(),
         log: loaded.log,
         machine: shared,
         time: ClusterTime::new(options.clock),
         batcher,
+        lines,
+        followed: Followed::default(),
         limits: options.limits,
         timing: options.timing,
         observer: options.observer,
@@ -75,6 +82,7 @@ pub(super) async fn open<R: Runtime>(options: Options) -> Result<ControlPlane<R>
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(batching::run(inner.clone(), queue));
+    tasks.spawn(forward::line::run(inner.clone(), new_lines));
     tasks.spawn(compaction::run(inner.clone()));
     tasks.spawn(watch_raft(inner.clone()));
     *inner.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = tasks;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jaco_state::{Command, Commit, Leadership, ProposeError, Stamp};
 use tokio::time::Instant;
 
-use super::batching::Written;
+use super::batching::{Company, Written};
 use super::{Inner, forward};
 use crate::log::{Demand, LogStorage, RECORD_OVERHEAD, Room};
 use crate::raft::{Proposal, Reply};
@@ -23,7 +23,7 @@ pub(super) async fn propose<R: Runtime>(
         return Err(ProposeError::Stopped);
     }
     let written = match inner.leadership() {
-        Leadership::Leader { term } => local(inner, &command, term, deadline).await,
+        Leadership::Leader { term } => local(inner, &command, term, deadline, Company::Alone).await,
         Leadership::Follower { leader: _ } => Err(ProposeError::NoLeader),
     };
     let commit = match written {
@@ -42,11 +42,12 @@ pub(super) async fn local<R: Runtime>(
     command: &Command,
     term: u64,
     deadline: Instant,
+    company: Company,
 ) -> Written {
     let _room = reserve(inner, command, deadline).await?;
     let applied_ms = inner.machine.hub.view().now_ms();
     let stamp = Stamp { incarnation: inner.incarnation, time_ms: inner.time.stamp(term, applied_ms) };
-    let written = inner.batcher.write(inner, Proposal(command.encode_entry(stamp)));
+    let written = inner.batcher.write(inner, Proposal(command.encode_entry(stamp)), company);
     match tokio::time::timeout_at(deadline, written).await {
         Ok(written) => written,
         Err(_elapsed) => Err(ProposeError::OutcomeUnknown),

@@ -1,20 +1,32 @@
 //! Linearizable reads, on the leader and on everybody else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jaco_state::{ProposeError, View};
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::time::Instant;
 
-use super::Inner;
+use super::{Inner, forward};
 use crate::raft::Types;
 use crate::runtime::Runtime;
 use crate::transport::{PeerAnswer, PeerCall, ReadIndex, RefusalCode, TransportError};
 
-/// A view that holds everything that was acknowledged before the call. Tries until the deadline, since an election passes.
+/// A view that holds everything that was acknowledged before the call. Tries until the deadline: for what has nothing to do without it.
 pub(super) async fn linearizable<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<View, ProposeError> {
+    tried_for(inner, inner.limits.deadline).await
+}
+
+/// The same for somebody who waits for an answer: an election passes unnoticed, and a side without a majority says so soon after.
+pub(super) async fn prompt<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<View, ProposeError> {
+    tried_for(inner, forward::PATIENCE * inner.timing.election_max).await
+}
+
+/// Tries for so long; an attempt that is getting on may take the whole deadline, as a node that has much to catch up does.
+async fn tried_for<R: Runtime>(inner: &Arc<Inner<R>>, patience: Duration) -> Result<View, ProposeError> {
     let deadline = Instant::now() + inner.limits.deadline;
+    let patience = deadline.min(Instant::now() + patience);
     let mut stopping = inner.stopping.subscribe();
     loop {
         if inner.has_failed() {
@@ -33,7 +45,7 @@ pub(super) async fn linearizable<R: Runtime>(inner: &Arc<Inner<R>>) -> Result<Vi
             Ok(Err(error)) => error,
             Err(_elapsed) => return Err(ProposeError::QuorumLost),
         };
-        if !change.wait(deadline, inner.timing.heartbeat).await {
+        if !change.wait(patience, inner.timing.heartbeat).await {
             return Err(if inner.has_failed() { ProposeError::Stopped } else { missed });
         }
     }

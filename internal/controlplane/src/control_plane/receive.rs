@@ -12,6 +12,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::raft::AppendEntriesRequest;
 use tokio::time::Instant;
 
+use super::batching::Company;
 use super::propose::{Reservation, reserve_bytes};
 use super::{ControlPlane, Inner, forward, read};
 use crate::data_dir::is_disk_full;
@@ -24,8 +25,13 @@ use crate::runtime::{Runtime, blocking};
 use crate::snapshot::{TakeError, Taken};
 use crate::transport::{
     AppendRequest, BoxStream, ChunkAnswer, MessageError, PeerAnswer, PeerCall, PeerRequest, PeerResponse, PeerService,
-    ReadIndexAnswer, Refusal, RefusalCode, SnapshotChunk,
+    ProposalsAnswer, ReadIndexAnswer, Refusal, RefusalCode, SnapshotChunk,
 };
+
+/// A piece of a snapshot that comes so far ahead of the one that is due waits for it a little: the two are under way together.
+const EARLY_BYTES: u64 = 4 << 20;
+/// Messages of proposals from one member that are worked at, at a time.
+const STREAMED: usize = 8;
 
 impl<R: Runtime> PeerService for ControlPlane<R> {
     fn receive(&self, from: NodeId, request: PeerRequest) -> BoxFuture<'static, PeerResponse> {
@@ -37,7 +43,7 @@ impl<R: Runtime> PeerService for ControlPlane<R> {
     }
 
     fn receive_stream(&self, from: NodeId, requests: BoxStream<PeerRequest>) -> BoxStream<PeerResponse> {
-        append_stream(self.inner.clone(), from, requests)
+        stream_of(self.inner.clone(), from, requests.map(Ok))
     }
 
     fn receive_encoded(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
@@ -56,14 +62,14 @@ impl<R: Runtime> PeerService for ControlPlane<R> {
     fn receive_stream_encoded(&self, from: NodeId, requests: BoxStream<Bytes>) -> BoxStream<Bytes> {
         // The first message that cannot be read ends the stream, and says why.
         let requests = requests.map(PeerRequest::decode);
-        let answers = append_stream_of(self.inner.clone(), from, requests.map(|read| read.map_err(|e| unreadable(&e))));
+        let answers = stream_of(self.inner.clone(), from, requests.map(|read| read.map_err(|e| unreadable(&e))));
         Box::pin(answers.map(|response| response.encode()))
     }
 }
 
 fn unreadable(error: &MessageError) -> Refusal {
     let code = match error {
-        MessageError::NewerFormat { .. } => RefusalCode::NewerFormat,
+        MessageError::OtherFormat { .. } => RefusalCode::NewerFormat,
         MessageError::NotAMessage | MessageError::Malformed { .. } => RefusalCode::Malformed,
     };
     Refusal::new(code, error.to_string())
@@ -113,7 +119,7 @@ impl PeerCall {
             PeerCall::Vote(request) | PeerCall::PreVote(request) => Some(request.vote.node_id),
             PeerCall::Transfer(request) => Some(request.from.node_id),
             PeerCall::Snapshot(chunk) => Some(chunk.vote.node_id),
-            PeerCall::Propose(_) | PeerCall::ReadIndex(_) => None,
+            PeerCall::Propose(_) | PeerCall::Proposals(_) | PeerCall::ReadIndex(_) => None,
         }
     }
 }
@@ -122,6 +128,7 @@ async fn serve<R: Runtime>(inner: &Arc<Inner<R>>, from: NodeId, request: PeerReq
     inner.check(from, &request)?;
     match request.call {
         PeerCall::Append(request) => {
+            inner.followed.heard(from);
             let shape = AppendShape::of(&request);
             let _room = room(inner, &request).await?;
             let request = append_to_raft::<R>(request).map_err(|error| malformed(&error))?;
@@ -142,7 +149,10 @@ async fn serve<R: Runtime>(inner: &Arc<Inner<R>>, from: NodeId, request: PeerReq
             Ok(PeerAnswer::Transfer(transferred_from_raft(&response)))
         }
         PeerCall::Snapshot(chunk) => take(inner, chunk).await.map(PeerAnswer::Snapshot),
-        PeerCall::Propose(request) => forward::receive(inner, from, request).await.map(PeerAnswer::Propose),
+        PeerCall::Propose(request) => {
+            forward::receive(inner, from, request, Company::Alone).await.map(PeerAnswer::Propose)
+        }
+        PeerCall::Proposals(request) => Ok(PeerAnswer::Proposals(forward::receive_all(inner, from, request).await)),
         PeerCall::ReadIndex(_) => match read::read_index(inner).await {
             Ok(index) => Ok(PeerAnswer::ReadIndex(ReadIndexAnswer { index })),
             Err(error) => Err(inner.refusal(&error)),
@@ -152,6 +162,20 @@ async fn serve<R: Runtime>(inner: &Arc<Inner<R>>, from: NodeId, request: PeerReq
 
 /// Takes a piece of a snapshot, and hands the whole to raft when it is complete.
 async fn take<R: Runtime>(inner: &Arc<Inner<R>>, chunk: SnapshotChunk) -> Result<ChunkAnswer, Refusal> {
+    let patience = Instant::now() + inner.timing.election_max;
+    loop {
+        // Before looking, so that no piece between look and wait is missed.
+        let mut arrived = std::pin::pin!(inner.piece_arrived.notified());
+        arrived.as_mut().enable();
+        let answer = take_now(inner, &chunk).await?;
+        let is_early = answer.have < chunk.offset && chunk.offset - answer.have <= EARLY_BYTES;
+        if !is_early || tokio::time::timeout_at(patience, arrived).await.is_err() {
+            return Ok(answer);
+        }
+    }
+}
+
+async fn take_now<R: Runtime>(inner: &Arc<Inner<R>>, chunk: &SnapshotChunk) -> Result<ChunkAnswer, Refusal> {
     // The same snapshot may arrive a second time while the first is being taken over.
     let _one_at_a_time = inner.installing.lock().await;
     let (vote, id) = (chunk.vote, chunk.id);
@@ -159,8 +183,9 @@ async fn take<R: Runtime>(inner: &Arc<Inner<R>>, chunk: SnapshotChunk) -> Result
         let vote = vote_from_raft(&inner.raft.metrics().borrow_watched().vote);
         return Ok(ChunkAnswer { have: id.total, installed: Some(vote) });
     }
-    let machine = inner.machine.clone();
-    let taken = blocking(machine.snapshots.blocks(), move || Ok(machine.snapshots.take(&chunk))).await;
+    let (machine, piece) = (inner.machine.clone(), chunk.clone());
+    let taken = blocking(machine.snapshots.blocks(), move || Ok(machine.snapshots.take(&piece))).await;
+    inner.piece_arrived.notify_waiters();
     let snapshot = match taken.unwrap_or_else(|error| Err(TakeError::Io(error))) {
         Ok(Taken::Partly(have)) => return Ok(ChunkAnswer { have, installed: None }),
         Ok(Taken::Whole(snapshot)) => snapshot,
@@ -184,12 +209,60 @@ fn storage_refusal(error: &io::Error) -> Refusal {
     Refusal::new(code, format!("the snapshot cannot be kept: {error}"))
 }
 
-fn append_stream<R: Runtime>(
+/// Answers a stream of one of the two kinds, as its first message says.
+fn stream_of<R: Runtime>(
     inner: Arc<Inner<R>>,
     from: NodeId,
-    requests: BoxStream<PeerRequest>,
+    requests: impl Stream<Item = Result<PeerRequest, Refusal>> + Send + 'static,
 ) -> BoxStream<PeerResponse> {
-    append_stream_of(inner, from, requests.map(Ok))
+    let begun = async move {
+        let mut requests = Box::pin(requests.peekable());
+        match requests.as_mut().peek().await {
+            Some(Ok(PeerRequest { call: PeerCall::Proposals(_), .. })) => proposal_stream(inner, from, requests),
+            Some(Ok(_) | Err(_)) | None => append_stream(inner, from, requests),
+        }
+    };
+    Box::pin(stream::once(begun).flatten())
+}
+
+/// Carries proposals out as they arrive, several messages at a time. What is wrong with a message is its own answer, so that those
+/// behind it are not in doubt; one that cannot be read ends the stream.
+fn proposal_stream<R: Runtime>(
+    inner: Arc<Inner<R>>,
+    from: NodeId,
+    requests: impl Stream<Item = Result<PeerRequest, Refusal>> + Send + 'static,
+) -> BoxStream<PeerResponse> {
+    let answers = requests.map(move |request| {
+        let inner = inner.clone();
+        async move {
+            let answer = match request {
+                Ok(request) => proposals(&inner, from, request).await,
+                Err(unreadable) => Err(unreadable),
+            };
+            let goes_on = answer.is_ok();
+            (inner.response(answer.map_or_else(PeerAnswer::Refused, PeerAnswer::Proposals)), goes_on)
+        }
+    });
+    // The refusal is the last answer.
+    let answers = answers.buffered(STREAMED).scan(true, |goes_on, (response, next)| {
+        std::future::ready(std::mem::replace(goes_on, next).then_some(response))
+    });
+    Box::pin(answers)
+}
+
+async fn proposals<R: Runtime>(
+    inner: &Arc<Inner<R>>,
+    from: NodeId,
+    request: PeerRequest,
+) -> Result<ProposalsAnswer, Refusal> {
+    let checked = inner.check(from, &request);
+    let PeerCall::Proposals(request) = request.call else {
+        return Err(Refusal::new(RefusalCode::Malformed, "only proposals travel in this stream"));
+    };
+    match checked {
+        Ok(()) => Ok(forward::receive_all(inner, from, request).await),
+        Err(refusal) => Ok(request.proposals.iter().map(|_proposal| Err(refusal.clone())).collect()),
+    }
 }
 
 /// Room in the log for entries of a leader, so that raft never meets a full disk here either: without it the leader is refused and
@@ -212,8 +285,9 @@ async fn accept<R: Runtime>(
 ) -> Result<(AppendEntriesRequest<Types<R>>, Option<Reservation>), Refusal> {
     inner.check(from, &request)?;
     let PeerCall::Append(append) = request.call else {
-        return Err(Refusal::new(RefusalCode::Malformed, "only entries travel in a stream"));
+        return Err(Refusal::new(RefusalCode::Malformed, "only entries travel in this stream"));
     };
+    inner.followed.heard(from);
     let reserved = room(inner, &append).await?;
     Ok((append_to_raft::<R>(append).map_err(|error| malformed(&error))?, reserved))
 }
@@ -228,7 +302,7 @@ struct UnderWay {
 }
 
 /// Feeds raft with what arrives. What cannot be taken ends the stream; the refusal follows the answers to what came before it.
-fn append_stream_of<R: Runtime>(
+fn append_stream<R: Runtime>(
     inner: Arc<Inner<R>>,
     from: NodeId,
     requests: impl Stream<Item = Result<PeerRequest, Refusal>> + Send + 'static,

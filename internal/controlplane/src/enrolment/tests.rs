@@ -12,6 +12,8 @@ struct Fixture {
     store: Arc<LocalStore>,
     clock: Arc<ManualClock>,
     enrolment: Enrolment,
+    /// What joiners are able to.
+    level: u32,
 }
 
 impl Fixture {
@@ -21,7 +23,7 @@ impl Fixture {
         let store = Arc::new(LocalStore::new(clock.clone()));
         store.commit(founded.first.clone()).unwrap();
         let enrolment = Enrolment::new(store.clone(), clock.clone(), founded.sealing());
-        Fixture { founded, store, clock, enrolment }
+        Fixture { founded, store, clock, enrolment, level: crate::FEATURE_LEVEL }
     }
 
     /// Issues a token that lives for an hour; gives its hash.
@@ -37,7 +39,8 @@ impl Fixture {
         let node = member(id, name, &seal);
         let names = RequestNames { hostname: Some(node.hostname.clone()), addresses: Vec::new() };
         let request = CertificateRequest::new(key, &names).unwrap();
-        let join = JoinRequest { token_hash: hash.to_owned(), request, node, seal_key: seal.public() };
+        let (token_hash, feature_level) = (hash.to_owned(), self.level);
+        let join = JoinRequest { token_hash, request, node, feature_level, seal_key: seal.public() };
         self.enrolment.join(join).await.map_err(|error| error.code)
     }
 }
@@ -57,6 +60,20 @@ async fn a_token_makes_one_member_and_gives_it_the_same_answer_again() {
     let other = PrivateKey::generate().unwrap();
     assert_eq!(fixture.join(&hash, 3, "c", &other).await.unwrap_err(), ErrorCode::JoinTokenConsumed);
     assert_eq!(fixture.store.view().count::<Node>(), 2);
+}
+
+#[tokio::test]
+async fn a_joiner_that_is_able_to_less_than_the_cluster_is_refused_and_its_token_is_still_good() {
+    let mut fixture = Fixture::new();
+    let (hash, key) = (fixture.token().await, PrivateKey::generate().unwrap());
+    let meta = fixture.store.view().cluster().unwrap().clone();
+    let mut raised = Transaction::new("system");
+    raised.put(jaco_types::ClusterMeta { feature_level: fixture.level + 1, ..meta });
+    fixture.store.commit(raised).unwrap();
+    assert_eq!(fixture.join(&hash, 2, "b", &key).await.unwrap_err(), ErrorCode::VersionIncompatible);
+    assert_eq!(fixture.store.view().count::<Node>(), 1);
+    fixture.level += 1;
+    fixture.join(&hash, 2, "b", &key).await.unwrap();
 }
 
 #[tokio::test]

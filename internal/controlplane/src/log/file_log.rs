@@ -7,19 +7,18 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use prost::Message;
 
 use super::frame::read_frame;
-use super::index::{Found, Index, Location};
-use super::record::{LogEntry, LogId, Record, RecordKind, Vote};
+use super::index::{Found, Location};
+use super::record::{LogEntry, LogId, Record, RecordKind};
 use super::recovery::{LogOpenError, Recovered, recover};
-use super::segment::{
-    FORMAT_VERSION, SEGMENT_HEADER, SegmentHeader, clear_from, create_segment, open_for_write, segment_path,
-};
+use super::segment::{FORMAT_VERSION, SegmentHeader, clear_from, create_segment, open_for_write, segment_path};
+use super::shared::{Memory, Shared};
 use super::space::{Space, SpaceOptions};
 use super::writer::{Request, Writer};
 use super::{Completion, Demand, LogState, LogStorage, LogUsage, LogWrite, Room};
@@ -64,82 +63,6 @@ impl FileLogOptions {
             Demand::Ordinary => self.segment_bytes / 4,
             Demand::DeletesOnly => self.segment_bytes / 8,
         }
-    }
-}
-
-/// What the threads and the handle share.
-pub(crate) struct Shared {
-    memory: Mutex<Memory>,
-    pub(crate) space: Space,
-    pub(crate) appended_bytes: AtomicU64,
-    failure: OnceLock<(io::ErrorKind, String)>,
-    stopped: AtomicBool,
-    queued: AtomicU64,
-    tail: AtomicU64,
-    size: AtomicU64,
-    segments: AtomicU64,
-    granted: AtomicU64,
-    last_sync_nanos: AtomicU64,
-    syncs: AtomicU64,
-}
-
-struct Memory {
-    index: Index,
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-}
-
-impl Shared {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Remembers the first error; from then on every write fails with it.
-    pub(crate) fn fail(&self, error: &io::Error) {
-        if self.failure.set((error.kind(), error.to_string())).is_ok() {
-            tracing::error!(%error, "the raft log cannot be written; it takes nothing more");
-        }
-        self.stop();
-    }
-
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        self.space.stop();
-    }
-
-    pub(crate) fn stopped(&self) -> io::Error {
-        match self.failure.get() {
-            Some((kind, reason)) => io::Error::new(*kind, format!("the raft log failed before: {reason}")),
-            None => io::Error::other("the raft log is closed"),
-        }
-    }
-
-    pub(crate) fn queue_is_empty(&self) -> bool {
-        self.queued.load(Ordering::Acquire) == 0
-    }
-
-    pub(crate) fn taken_from_queue(&self) {
-        self.queued.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn synced(&self, took: Duration) {
-        self.last_sync_nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stored(&self, locations: &[(LogId, Location)], cache_bytes: u64, tail: u32) {
-        self.tail.store(tail.into(), Ordering::Release);
-        self.memory().index.stored(locations, cache_bytes);
-    }
-
-    pub(crate) fn segments_removed(&self, count: u64) {
-        self.segments.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    pub(crate) fn segment_begun(&self, size: u64) {
-        self.size.store(size, Ordering::Release);
-        self.segments.fetch_add(1, Ordering::Relaxed);
-        self.tail.store(SEGMENT_HEADER.into(), Ordering::Release);
     }
 }
 
@@ -202,7 +125,6 @@ impl FileLog {
             durable: recovered.tail,
             heading: recovered.heading,
             highest: recovered.segments,
-            committed: None,
             cache_bytes: options.cache_bytes,
             shared: shared.clone(),
         };
@@ -322,6 +244,11 @@ impl LogStorage for FileLog {
         if let Err(error) = note(&mut memory, &write) {
             drop(memory);
             return done(Err(error));
+        }
+        // The writer finds it when it next has something to sync; it need not be woken for that.
+        if matches!(write, LogWrite::Committed(_)) {
+            drop(memory);
+            return done(Ok(()));
         }
         self.shared.queued.fetch_add(1, Ordering::AcqRel);
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,15 +2,12 @@
 
 use bytes::Bytes;
 
-/// The identity of an entry: who proposed it in which term, and its place.
+/// The identity of an entry: the term it was proposed in, which has one leader at most, and its place. Field 2 was the leader's node.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct LogId {
     /// Term of the leader that proposed it.
     #[prost(uint64, tag = "1")]
     pub term: u64,
-    /// That leader.
-    #[prost(uint64, tag = "2")]
-    pub node_id: u64,
     /// Place in the log, from 0.
     #[prost(uint64, tag = "3")]
     pub index: u64,

@@ -15,6 +15,7 @@ use super::frame::{FRAME_ALIGN, FRAME_HEADER, read_frame};
 use super::index::{Index, Location};
 use super::record::{Heading, Record, RecordKind};
 use super::segment::{FORMAT_VERSION, SEGMENT_HEADER, SegmentHeader, segment_number, segment_path};
+use crate::data_dir::format_advice;
 
 /// Why a log could not be opened. Nothing was changed on disk.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +47,9 @@ pub enum LogOpenError {
         /// The segment.
         path: PathBuf,
     },
-    /// A newer version wrote it.
-    #[error("{} has format {found}, this version reads {FORMAT_VERSION}: start the version of jacod that wrote it, or a newer one", path.display())]
-    NewerFormat {
+    /// Another version wrote it.
+    #[error("{} has format {found}, this version reads {FORMAT_VERSION}. Nothing was changed: {}", path.display(), format_advice(*found, FORMAT_VERSION))]
+    OtherFormat {
         /// The segment.
         path: PathBuf,
         /// Its format.
@@ -185,7 +186,7 @@ fn check_header(path: &Path, content: &[u8], number: u64, incarnation: u64) -> R
         return Err(damaged(path.to_owned(), 0, "this is no header of a segment"));
     };
     if header.format != FORMAT_VERSION {
-        return Err(LogOpenError::NewerFormat { path: path.to_owned(), found: header.format });
+        return Err(LogOpenError::OtherFormat { path: path.to_owned(), found: header.format });
     }
     if header.incarnation != incarnation {
         return Err(LogOpenError::WrongIncarnation {

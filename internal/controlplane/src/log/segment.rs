@@ -11,7 +11,7 @@ use crate::data_dir::sync_directory;
 /// Bytes before the first frame.
 pub(crate) const SEGMENT_HEADER: u32 = 64;
 /// Version of the layout of segments and records.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"JACOLOG\n";
 const ZEROS: usize = 256 * 1024;
 

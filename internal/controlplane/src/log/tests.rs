@@ -24,7 +24,7 @@ pub(super) fn options(directory: &Path) -> FileLogOptions {
 }
 
 pub(super) fn id(index: u64) -> LogId {
-    LogId { term: 1 + index / 100, node_id: 7, index }
+    LogId { term: 1 + index / 100, index }
 }
 
 pub(super) fn entry(index: u64) -> LogEntry {

@@ -9,11 +9,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use super::file_log::Shared;
 use super::frame::{encode_frame, framed_len};
 use super::index::Location;
 use super::record::{Committed, Heading, LogId, Record, RecordKind, Truncate};
 use super::segment::{SEGMENT_HEADER, open_for_write};
+use super::shared::Shared;
 use super::{Completion, LogWrite};
 
 /// A queued write, or the wish to end.
@@ -40,8 +40,6 @@ pub(crate) struct Writer {
     pub heading: Heading,
     /// Highest entry index per segment, the active one included.
     pub highest: std::collections::BTreeMap<u64, u64>,
-    /// A committed index that was not written yet.
-    pub committed: Option<Option<LogId>>,
     pub cache_bytes: u64,
     pub shared: Arc<Shared>,
 }
@@ -102,8 +100,8 @@ impl Writer {
     }
 
     fn add(&mut self, batch: &mut Batch, write: LogWrite) -> io::Result<()> {
-        if !matches!(write, LogWrite::Committed(_))
-            && let Some(id) = self.committed.take()
+        if batch.buffer.is_empty()
+            && let Some(id) = self.unwritten_committed()
         {
             self.record(batch, RecordKind::Committed(Committed { id }))?;
         }
@@ -118,11 +116,16 @@ impl Writer {
                 batch.purged = true;
                 self.record(batch, RecordKind::Purge(upto))
             }
-            LogWrite::Committed(id) => {
-                self.committed = Some(id);
-                Ok(())
-            }
+            // Only noted in memory, where it is found above.
+            LogWrite::Committed(_) => Ok(()),
         }
+    }
+
+    /// The committed index, when the newest one is not in the log yet. The entry it names may be in the batch that it is written before:
+    /// whoever reads the log takes no note of a commit beyond its end.
+    fn unwritten_committed(&self) -> Option<Option<LogId>> {
+        let latest = self.shared.committed();
+        (latest != self.heading.committed).then_some(latest)
     }
 
     /// Adds a record to the batch, going over to the next segment when it does not fit.
@@ -239,10 +242,11 @@ impl Writer {
 
     /// Says in the log how far it is on disk (and committed), so that damage there is told from a torn write later on.
     fn mark(&mut self, sync: bool) -> io::Result<()> {
-        if self.durable == SEGMENT_HEADER && self.committed.is_none() {
+        let committed = self.unwritten_committed();
+        if self.durable == SEGMENT_HEADER && committed.is_none() {
             return Ok(());
         }
-        let kind = match self.committed.take() {
+        let kind = match committed {
             Some(id) => RecordKind::Committed(Committed { id }),
             None => RecordKind::Marker(true),
         };

@@ -81,9 +81,10 @@ pub(super) fn is_slow(syncs: &VecDeque<Duration>) -> bool {
     syncs.iter().filter(|sync| **sync > SLOW_SYNC).count() >= SLOW_SYNCS
 }
 
-/// Who should lead instead of this node, when its disk is slow: a live voter with nearly all of the log whose disk is not.
+/// Who should lead instead of this node, when its disk is slow or full: a live voter with nearly all of the log whose disk is neither.
 pub(super) fn healthier(status: &Status, peers: &BTreeMap<NodeId, Peer>, own: NodeId) -> Option<NodeId> {
-    if !peers.get(&own).is_some_and(|peer| is_slow(&peer.syncs)) {
+    let slow = peers.get(&own).is_some_and(|peer| is_slow(&peer.syncs));
+    if !slow && !status.log.disk_full {
         return None;
     }
     let others = status.members.iter().filter(|member| member.voter && member.node_id != own);
@@ -92,7 +93,7 @@ pub(super) fn healthier(status: &Status, peers: &BTreeMap<NodeId, Peer>, own: No
         let heard = member.heard.is_some_and(|heard| heard < Duration::from_secs(1));
         heard
             && member.lag.is_some_and(|lag| lag <= CAUGHT_UP)
-            && peer.is_some_and(|peer| peer.syncs.iter().all(|sync| *sync <= SLOW_SYNC))
+            && peer.is_some_and(|peer| !peer.disk_full && peer.syncs.iter().all(|sync| *sync <= SLOW_SYNC))
     });
     fit.max_by_key(|member| member.matched).map(|member| member.node_id)
 }

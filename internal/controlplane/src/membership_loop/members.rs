@@ -1,4 +1,5 @@
-//! Raft's membership follows the records, one step after the other; a leader whose disk is slow hands over.
+//! Raft's membership follows the records, one step after the other; a leader whose disk is slow or full hands over; the cluster's feature
+//! level follows its members.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use jaco_state::{Store, View};
 use jaco_task::{LoopBody, TaskContext};
 use jaco_types::{Node, NodeId};
 
-use super::{CommitError, RaftMembers, commit, decide};
+use super::{CommitError, RaftMembers, commit, decide, level};
 use crate::control_plane::{MembershipError, Status};
 use crate::sessions::SessionTable;
 
@@ -124,9 +125,16 @@ impl LoopBody for MembersPass {
             self.end_unheard(&view, term).await?;
             let own = self.table.own();
             if let Some(to) = decide::healthier(&status, &self.table.peers(), own) {
-                tracing::warn!(%to, "the disk of this node is slow: it hands leadership over");
+                let full = status.log.disk_full;
+                tracing::warn!(%to, full, "the disk of this node is slow or full: it hands leadership over");
                 let step = MembershipStep::TransferLeadership(to);
                 return self.make(&view, &status, step).await;
+            }
+            if let Some(raise) = level::raise(&view, term, &self.table.peers()) {
+                if commit(&self.store, raise).await? {
+                    tracing::info!("every member is able to more: the cluster's feature level was raised");
+                }
+                continue;
             }
             if let Some(target) = decide::moved(&view, &status) {
                 let node = target.node_id;

@@ -1,13 +1,18 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Mutex;
 
 use jaco_proto::v1;
 use jaco_scheduler::Sessions;
-use jaco_types::NodeId;
+use jaco_state::{BoxFuture, LocalStore};
+use jaco_task::{CancellationToken, LoopBody};
+use jaco_testkit::ManualClock;
+use jaco_types::{ClusterMeta, DataKey, Node, NodeId};
 
 use super::*;
-use crate::control_plane::{MemberStatus, Status};
+use crate::control_plane::{MemberStatus, MembershipError, Status};
 use crate::log::LogUsage;
-use crate::sessions::Peer;
+use crate::sessions::{Peer, SessionTableOptions};
+use crate::transport::RaftTarget;
 
 const OWN: NodeId = NodeId(1);
 
@@ -47,6 +52,7 @@ fn peer(syncs_ms: &[u64]) -> Peer {
         applied_index: 1,
         pressure: None,
         syncs: syncs_ms.iter().map(|ms| Duration::from_millis(*ms)).collect::<VecDeque<_>>(),
+        disk_full: false,
     }
 }
 
@@ -132,7 +138,7 @@ fn a_new_leaders_grace_makes_no_voter_dead_and_no_stranger_live() {
     let live = |sessions: &Sessions| -> Vec<bool> {
         decide::members(&view, &raft, sessions, OWN).0.iter().map(|member| member.live).collect()
     };
-    let mut sessions = Sessions { leading_for: Duration::from_secs(1), silent_for: BTreeMap::new() };
+    let mut sessions = Sessions { leading_for: Duration::from_secs(1), ..Sessions::default() };
     assert_eq!(live(&sessions), [true, true, true, false]);
     sessions.leading_for = Duration::from_secs(60);
     sessions.silent_for.insert(NodeId(3), Duration::from_secs(9));
@@ -145,4 +151,153 @@ fn a_new_leaders_grace_makes_no_voter_dead_and_no_stranger_live() {
     assert_eq!(members.iter().map(|member| member.caught_up).collect::<Vec<_>>(), [true, true, false, false]);
     let moved = decide::moved(&view, &raft).unwrap();
     assert_eq!((moved.node_id, moved.address.as_str()), (NodeId(2), "moved:7001"));
+}
+
+/// A cluster of so many members, all known as well as ready, at this feature level.
+fn cluster_of(members: u64, feature_level: u32) -> Arc<LocalStore> {
+    let store = LocalStore::new(Arc::new(ManualClock::new(1)));
+    let mut transaction = Transaction::new("test");
+    transaction.put(ClusterMeta { feature_level, ..jaco_testkit::cluster_meta() });
+    transaction.put(DataKey { epoch: 1, copies: BTreeMap::new(), recovery: String::new() });
+    for id in 1..=members {
+        let ready = jaco_testkit::ready_node(id, &format!("n{id}"));
+        transaction.put(Node { cluster_address: format!("n{id}:7001"), ..ready.node });
+        transaction.put(ready.status).put(ready.schedulability);
+    }
+    store.commit(transaction).unwrap();
+    Arc::new(store)
+}
+
+/// Raft as a test wants it: each change is made at once, or fails.
+struct FakeRaft {
+    status: Mutex<Status>,
+    changes: Mutex<Vec<String>>,
+    fails: bool,
+}
+
+impl FakeRaft {
+    fn done(&self, change: String) -> BoxFuture<'_, Result<u64, MembershipError>> {
+        self.changes.lock().unwrap().push(change);
+        let result = if self.fails { Err(MembershipError::OutcomeUnknown) } else { Ok(1) };
+        Box::pin(std::future::ready(result))
+    }
+}
+
+impl RaftMembers for FakeRaft {
+    fn status(&self) -> Status {
+        self.status.lock().unwrap().clone()
+    }
+
+    fn add_learner(&self, target: RaftTarget) -> BoxFuture<'_, Result<u64, MembershipError>> {
+        self.done(format!("add {}", target.node_id))
+    }
+
+    fn change_voters(&self, voters: BTreeSet<NodeId>) -> BoxFuture<'_, Result<u64, MembershipError>> {
+        let numbers: Vec<u64> = voters.iter().map(|voter| voter.0).collect();
+        if !self.fails {
+            let members = numbers.iter().map(|voter| member(*voter, true, 0)).collect();
+            *self.status.lock().unwrap() = status(members);
+        }
+        self.done(format!("voters {numbers:?}"))
+    }
+
+    fn remove_member(&self, node: NodeId) -> BoxFuture<'_, Result<u64, MembershipError>> {
+        self.done(format!("remove {node}"))
+    }
+
+    fn transfer_leadership(&self, to: NodeId) -> BoxFuture<'_, Result<(), MembershipError>> {
+        let done = self.done(format!("transfer to {to}"));
+        Box::pin(async move { done.await.map(|_| ()) })
+    }
+}
+
+/// One pass over this raft; the changes that it made, and how it ended.
+async fn pass(status: Status, fails: bool) -> (Vec<String>, Result<(), MembersError>) {
+    let store: Arc<dyn Store> = cluster_of(3, 1);
+    let table = SessionTable::new(SessionTableOptions {
+        predecessor: Arc::new(()),
+        store: Arc::clone(&store),
+        own: OWN,
+        clock: Arc::new(ManualClock::new(1)),
+        terms: jaco_scheduler::LeaseTerms::default(),
+    });
+    let raft = Arc::new(FakeRaft { status: Mutex::new(status), changes: Mutex::default(), fails });
+    let mut pass = LeaderLoops::new(store, table, raft.clone()).members();
+    let context = TaskContext { name: "membership".into(), shutdown: CancellationToken::new() };
+    let ended = pass.run(&context).await;
+    let changes = std::mem::take(&mut *raft.changes.lock().unwrap());
+    (changes, ended)
+}
+
+/// Joint: the old voters and the new ones both count, and nobody goes on with the change.
+fn half_changed() -> Status {
+    let members = vec![member(1, true, 0), member(2, true, 0), member(3, true, 0)];
+    let goal = Some(vec![NodeId(1), NodeId(2), NodeId(3)]);
+    Status { changing: true, half_changed: goal, ..status(members) }
+}
+
+#[tokio::test]
+async fn a_change_of_voters_that_a_lost_leader_left_half_done_is_finished_by_the_next() {
+    let (changes, ended) = pass(half_changed(), false).await;
+    ended.unwrap();
+    assert_eq!(changes, ["voters [1, 2, 3]"], "to what it was to end with, once, and nothing else");
+    let (changes, ended) = pass(half_changed(), true).await;
+    assert!(matches!(ended, Err(MembersError::Unfinished { .. })), "it is tried again: {ended:?}");
+    assert_eq!(changes.len(), 1, "nothing comes before it is finished");
+}
+
+#[tokio::test]
+async fn a_change_of_members_that_is_under_way_is_left_alone() {
+    let changing = Status { half_changed: None, ..half_changed() };
+    let (changes, ended) = pass(changing, false).await;
+    ended.unwrap();
+    assert!(changes.is_empty(), "{changes:?}");
+}
+
+#[test]
+fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
+    let mut full = status(vec![member(1, true, 0), member(2, true, 0), member(3, true, 10)]);
+    let healthier = |status: &Status, full_too: &[u64]| {
+        let peer = |id: u64| (NodeId(id), Peer { disk_full: full_too.contains(&id), ..peer(&[1]) });
+        decide::healthier(status, &[peer(1), peer(2), peer(3)].into(), OWN)
+    };
+    assert_eq!(healthier(&full, &[]), None);
+    full.log.disk_full = true;
+    assert_eq!(healthier(&full, &[1]), Some(NodeId(2)));
+    assert_eq!(healthier(&full, &[1, 2]), Some(NodeId(3)));
+    assert_eq!(healthier(&full, &[1, 2, 3]), None, "all alike: no use");
+}
+
+#[test]
+fn the_feature_level_is_the_least_that_a_member_is_able_to_and_waits_for_all() {
+    let store = cluster_of(3, 1);
+    let raise = |levels: &[u32]| {
+        let said = levels.iter().enumerate().map(|(at, level)| {
+            let hello = v1::SessionHello { feature_level: *level, ..Default::default() };
+            (NodeId(at as u64 + 1), Peer { hello, ..peer(&[]) })
+        });
+        level::raise(&store.view(), 1, &said.collect())
+    };
+    for unchanged in [&[1, 1, 1][..], &[2, 2, 1], &[2, 2], &[], &[3, 3, 0]] {
+        assert!(raise(unchanged).is_none(), "{unchanged:?}");
+    }
+    let late = raise(&[3, 2, 2]).unwrap();
+    store.commit(raise(&[3, 2, 2]).unwrap()).unwrap();
+    let view = store.view();
+    assert_eq!(view.cluster().unwrap().feature_level, 2);
+    assert_eq!(view.audit().last().map(|event| event.event.as_str()), Some("feature_level_raised"));
+    assert!(raise(&[2, 2, 2]).is_none() && raise(&[3, 1, 3]).is_none(), "it never falls");
+    assert!(store.commit(late).is_err(), "of two leaders one raises it");
+}
+
+#[test]
+fn a_join_at_the_same_time_keeps_the_level_where_it_was() {
+    let store = cluster_of(1, 1);
+    let hello = v1::SessionHello { feature_level: 2, ..Default::default() };
+    let raise = level::raise(&store.view(), 1, &[(OWN, Peer { hello, ..peer(&[]) })].into()).unwrap();
+    // As every join does.
+    let mut join = Transaction::new("test");
+    join.put(DataKey { epoch: 1, copies: [("2".to_owned(), "copy".to_owned())].into(), recovery: String::new() });
+    store.commit(join).unwrap();
+    assert!(store.commit(raise).is_err());
 }

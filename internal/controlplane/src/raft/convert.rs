@@ -6,30 +6,30 @@ use std::io;
 use openraft::impls::{EntryPayload, LogId as RaftLogId};
 use openraft::{Entry, StoredMembership, Vote as RaftVote};
 
-use super::types::{LeaderId, Peer, Proposal};
+use super::types::{ElectedId, LeaderId, Peer, Proposal};
 use crate::log::{LogEntry, LogId, Member, Membership, Payload, Vote, VoterSet};
 
-pub(crate) type RaftEntryId = RaftLogId<LeaderId>;
+pub(crate) type RaftEntryId = RaftLogId<ElectedId>;
 pub(crate) type RaftMembership = openraft::Membership<u64, Peer>;
-pub(crate) type RaftMembershipError = openraft::errors::ChangeMembershipError<LeaderId, u64>;
-pub(crate) type RaftStoredMembership = StoredMembership<LeaderId, u64, Peer>;
+pub(crate) type RaftMembershipError = openraft::errors::ChangeMembershipError<ElectedId, u64>;
+pub(crate) type RaftStoredMembership = StoredMembership<ElectedId, u64, Peer>;
 pub(crate) type RaftPayload = EntryPayload<Proposal, u64, Peer>;
-pub(crate) type RaftLogEntry = Entry<LeaderId, RaftPayload>;
+pub(crate) type RaftLogEntry = Entry<ElectedId, RaftPayload>;
 
 pub(crate) fn log_id_from_raft(id: &RaftEntryId) -> LogId {
-    LogId { term: id.leader_id.term, node_id: id.leader_id.node_id, index: id.index }
+    LogId { term: id.leader_id.term, index: id.index }
 }
 
 pub(crate) fn log_id_to_raft(id: LogId) -> RaftEntryId {
-    RaftLogId { leader_id: LeaderId { term: id.term, node_id: id.node_id }, index: id.index }
+    RaftLogId { leader_id: ElectedId::new(id.term), index: id.index }
 }
 
 pub(crate) fn vote_from_raft(vote: &RaftVote<LeaderId>) -> Vote {
-    Vote { term: vote.leader_id.term, node_id: vote.leader_id.node_id, committed: vote.committed }
+    Vote { term: vote.leader_id.term, node_id: vote.leader_id.voted_for, committed: vote.committed }
 }
 
 pub(crate) fn vote_to_raft(vote: Vote) -> RaftVote<LeaderId> {
-    RaftVote { leader_id: LeaderId { term: vote.term, node_id: vote.node_id }, committed: vote.committed }
+    RaftVote { leader_id: LeaderId { term: vote.term, voted_for: vote.node_id }, committed: vote.committed }
 }
 
 pub(crate) fn membership_from_raft(membership: &RaftMembership) -> Membership {

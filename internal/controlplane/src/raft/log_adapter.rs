@@ -145,8 +145,12 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogAdapter<R> {
 
     async fn read_committed(&mut self) -> Result<Option<RaftEntryId>, io::Error> {
         let state = self.log.state();
-        // A crash may have cut off entries behind the note that they were committed only if nobody was told of them.
-        Ok(state.committed.filter(|id| state.last.is_some_and(|last| id.index <= last.index)).map(log_id_to_raft))
+        let Some(id) = state.committed else { return Ok(None) };
+        // The note may be of an entry that a crash has cut off, or in the place of which an older one lies that was to be replaced: the
+        // batch with both was torn. Then nobody was told of it, and the leader says anew what is committed.
+        let is_dropped = state.purged.is_some_and(|purged| id.index <= purged.index);
+        let held = self.log.read(id.index..id.index.saturating_add(1), READ_BYTES)?;
+        Ok(Some(id).filter(|id| is_dropped || held.iter().any(|entry| entry.id == *id)).map(log_id_to_raft))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types<R>>) -> Result<(), io::Error>

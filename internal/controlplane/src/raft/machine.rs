@@ -12,7 +12,8 @@ use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftSnapshotBuilder, Sn
 use super::convert::{
     RaftEntryId, RaftStoredMembership, log_id_from_raft, log_id_to_raft, membership_from_raft, membership_to_raft,
 };
-use super::types::{LeaderId, Peer, Proposal, Reply, Types};
+use super::types::{ElectedId, Peer, Proposal, Reply, Types};
+use crate::control_plane::TooOld;
 use crate::log::{LogId, Membership};
 use crate::runtime::blocking;
 use crate::snapshot::{SnapshotMeta as StoredMeta, SnapshotStore, StoredSnapshot};
@@ -20,7 +21,7 @@ use crate::snapshot::{SnapshotMeta as StoredMeta, SnapshotStore, StoredSnapshot}
 /// So many entries are applied before the view is published and their proposers get their answers.
 const APPLY_BATCH: usize = 512;
 
-pub(crate) type RaftSnapshot = Snapshot<LeaderId, u64, Peer, StoredSnapshot>;
+pub(crate) type RaftSnapshot = Snapshot<ElectedId, u64, Peer, StoredSnapshot>;
 
 /// A state at one index with what a snapshot of it has to say.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub(crate) struct MachineShared {
     pub grown: tokio::sync::Notify,
     /// When to wake it.
     pub policy: SnapshotAfter,
+    /// Newest feature level that this node is able to.
+    pub feature_level: u32,
 }
 
 /// How far the log may grow beyond the newest snapshot.
@@ -58,11 +61,11 @@ struct MachineState {
 }
 
 impl MachineShared {
-    pub(crate) fn new(hub: Hub, snapshots: SnapshotStore, policy: SnapshotAfter) -> Arc<Self> {
+    pub(crate) fn new(hub: Hub, snapshots: SnapshotStore, policy: SnapshotAfter, feature_level: u32) -> Arc<Self> {
         let checkpoint = Checkpoint { view: hub.view(), meta: StoredMeta::default() };
         let inner =
             Mutex::new(MachineState { checkpoint, snapshot: None, prepared: None, grown_entries: 0, grown_bytes: 0 });
-        Arc::new(MachineShared { hub, snapshots, inner, grown: tokio::sync::Notify::new(), policy })
+        Arc::new(MachineShared { hub, snapshots, inner, grown: tokio::sync::Notify::new(), policy, feature_level })
     }
 
     fn lock(&self) -> MutexGuard<'_, MachineState> {
@@ -118,6 +121,11 @@ impl<R> Machine<R> {
         let (applied, membership_id) = (meta.last, meta.membership_id);
         let membership = meta.membership.unwrap_or_default();
         Machine { machine, applied, membership, membership_id, shared, runtime: PhantomData }
+    }
+
+    /// Ends the node when the cluster has grown beyond what it is able to: what others write from now on could be misread.
+    fn check_level(&self) -> Result<(), io::Error> {
+        TooOld::check(&self.machine.view(), self.shared.feature_level).map_err(io::Error::other)
     }
 
     /// Shows everybody what was applied, then answers.
@@ -216,6 +224,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<R> {
                 self.publish(&mut round);
             }
         }
+        self.check_level()?;
         self.publish(&mut round);
         Ok(())
     }
@@ -226,7 +235,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<R> {
 
     async fn install_snapshot(
         &mut self,
-        _meta: &SnapshotMeta<LeaderId, u64, Peer>,
+        _meta: &SnapshotMeta<ElectedId, u64, Peer>,
         snapshot: StoredSnapshot,
     ) -> Result<(), io::Error> {
         let shared = self.shared.clone();
@@ -234,6 +243,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<R> {
         let (machine, stored) = blocking(blocks, move || shared.snapshots.install(&snapshot)).await?;
         let view = machine.view();
         *self = Machine::new(machine, Some(stored), self.shared.clone());
+        self.check_level()?;
         self.shared.hub.install(view);
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! openraft's network over our [`Transport`].
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::FuturesOrdered;
 use futures_util::{Stream, StreamExt, stream};
 use jaco_types::NodeId;
 use openraft::base::{BoxFuture, BoxStream};
@@ -18,8 +20,9 @@ use openraft::raft::{
 use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
 use super::convert::{vote_from_raft, vote_to_raft};
+use super::lent::lend;
 use super::silence::Silence;
-use super::types::{LeaderId, Peer, Types};
+use super::types::{ElectedId, LeaderId, Peer, Types};
 use super::wire::{
     AppendShape, append_from_raft, append_response_to_raft, appended_to_raft, transfer_from_raft, transferred_to_raft,
     vote_answer_to_raft, vote_request_from_raft,
@@ -28,12 +31,15 @@ use crate::log::Vote;
 use crate::runtime::{Runtime, blocking};
 use crate::snapshot::StoredSnapshot;
 use crate::transport::{
-    ChunkAnswer, PeerAnswer, PeerCall, PeerRequest, PeerResponse, RaftTarget, SnapshotChunk, SnapshotId, Transport,
-    TransportError,
+    self, ChunkAnswer, PeerAnswer, PeerCall, PeerRequest, PeerResponse, RaftTarget, SnapshotChunk, SnapshotId,
+    Transport, TransportError,
 };
 
 /// Bytes of a snapshot in one message.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 512 << 10;
+/// Pieces of a snapshot without an answer: the next ones are on their way while the other side writes. Few, since entries and heartbeats
+/// travel on the same connection.
+const CHUNKS_UNDER_WAY: usize = 4;
 /// For one piece of a snapshot to reach the other's disk.
 const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
 /// For the last piece, after which the other reads and takes over the whole state.
@@ -47,6 +53,18 @@ pub(crate) struct PeerNetwork {
     incarnation: u64,
     /// An append stream whose other side owes an answer for longer is given up.
     append_silence: Duration,
+    addresses: Addresses,
+}
+
+/// Where members were last said to be. openraft keeps a link with the address that it was made with, also when the member has moved.
+#[derive(Clone, Default)]
+struct Addresses(Arc<Mutex<BTreeMap<NodeId, String>>>);
+
+impl Addresses {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, String>> {
+        // Whole after any panic elsewhere: each use is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl PeerNetwork {
@@ -56,10 +74,15 @@ impl PeerNetwork {
         incarnation: u64,
         append_silence: Duration,
     ) -> Self {
-        PeerNetwork { transport, node_id, incarnation, append_silence }
+        PeerNetwork { transport, node_id, incarnation, append_silence, addresses: Addresses::default() }
     }
 
-    fn request(&self, to: NodeId, call: PeerCall) -> PeerRequest {
+    /// A member is to be found there from now on, by links that there are already, too.
+    pub(crate) fn moved(&self, target: &RaftTarget) {
+        self.addresses.lock().insert(target.node_id, target.address.clone());
+    }
+
+    pub(crate) fn request(&self, to: NodeId, call: PeerCall) -> PeerRequest {
         PeerRequest { incarnation: self.incarnation, from: self.node_id, to, call }
     }
 
@@ -73,6 +96,17 @@ impl PeerNetwork {
         let (to, request) = (target.node_id, self.request(target.node_id, call));
         let answered = tokio::time::timeout(deadline, self.transport.call(target, request, deadline)).await;
         accept(self.incarnation, to, answered.unwrap_or(Err(TransportError::TimedOut))?)
+    }
+
+    /// A stream of requests to another member, as [`PeerNetwork::call`] and in their order.
+    pub(crate) async fn stream(
+        &self,
+        target: RaftTarget,
+        requests: transport::BoxStream<PeerRequest>,
+    ) -> Result<transport::BoxStream<Result<PeerAnswer, TransportError>>, TransportError> {
+        let (to, incarnation) = (target.node_id, self.incarnation);
+        let answers = self.transport.stream(target, requests).await?;
+        Ok(Box::pin(answers.map(move |answer| accept(incarnation, to, answer?))))
     }
 }
 
@@ -93,14 +127,15 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for PeerNetwork {
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> Link<R> {
         let target = RaftTarget { node_id: NodeId(target), address: node.address.clone() };
-        Link { network: self.clone(), target, runtime: PhantomData }
+        self.moved(&target);
+        Link { network: self.clone(), node: target.node_id, runtime: PhantomData }
     }
 }
 
 /// The way to one member.
 pub(crate) struct Link<R> {
     network: PeerNetwork,
-    target: RaftTarget,
+    node: NodeId,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -109,12 +144,18 @@ fn unexpected() -> TransportError {
 }
 
 impl<R: Runtime> Link<R> {
+    /// Where the member is now.
+    fn target(&self) -> RaftTarget {
+        let address = self.network.addresses.lock().get(&self.node).cloned().unwrap_or_default();
+        RaftTarget { node_id: self.node, address }
+    }
+
     async fn call(&self, call: PeerCall, deadline: Duration) -> Result<PeerAnswer, TransportError> {
-        self.network.call(self.target.clone(), call, deadline).await
+        self.network.call(self.target(), call, deadline).await
     }
 
     fn error(&self, action: RPCTypes, timeout: Duration, error: &TransportError) -> RPCError<Types<R>> {
-        let (id, target) = (self.network.node_id.0, self.target.node_id.0);
+        let (id, target) = (self.network.node_id.0, self.node.0);
         rpc_error(id, target, action, timeout, error)
     }
 
@@ -174,7 +215,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Link<R> {
     where
         S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
     {
-        let (network, target) = (self.network.clone(), self.target.clone());
+        let (network, target) = (self.network.clone(), self.target());
         let results: BoxStream<'s, AppendResult<R>> =
             Box::pin(stream::once(append_stream(network, target, input)).flatten());
         Box::pin(std::future::ready(Ok(results)))
@@ -203,7 +244,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Link<R> {
     async fn full_snapshot(
         &mut self,
         vote: openraft::Vote<LeaderId>,
-        snapshot: openraft::Snapshot<LeaderId, u64, Peer, StoredSnapshot>,
+        snapshot: openraft::Snapshot<ElectedId, u64, Peer, StoredSnapshot>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
@@ -231,7 +272,7 @@ type AppendResult<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
 /// Sends requests as raft makes them and hands back the answers in order; gives up when an answer is owed for too long.
 ///
 /// The connection is made when there is something to send: raft waits out its backoff in making the first request, so that a member
-/// out of reach is not asked again at once.
+/// out of reach is not asked again at once. The requests are taken back from the transport when the answers end or are dropped.
 async fn append_stream<R: Runtime, S>(
     network: PeerNetwork,
     target: RaftTarget,
@@ -246,6 +287,7 @@ where
     let (id, to, incarnation) = (network.node_id, target.node_id, network.incarnation);
     let failed = move |error: &TransportError| rpc_error::<R>(id.0, to.0, RPCTypes::AppendEntries, limit, error);
     let (sent, transport) = (silence.clone(), network.transport.clone());
+    let (lender, input) = lend(input);
     let requests = stream::once(std::future::ready(first)).chain(input).map(move |request| {
         sent.asked();
         network.request(to, PeerCall::Append(append_from_raft(request)))
@@ -255,8 +297,8 @@ where
         Ok(answers) => answers,
         Err(error) => return Box::pin(stream::once(std::future::ready(Err(failed(&error))))),
     };
-    Box::pin(stream::unfold(Some((answers, silence)), move |state| async move {
-        let (mut answers, silence) = state?;
+    Box::pin(stream::unfold(Some((answers, silence, lender)), move |state| async move {
+        let (mut answers, silence, lender) = state?;
         let next = tokio::select! {
             biased;
             next = answers.next() => next?,
@@ -269,7 +311,7 @@ where
             Err(error) => Err(failed(&error)),
         };
         let goes_on = matches!(result, Ok(Ok(_)));
-        Some((result, goes_on.then_some((answers, silence))))
+        Some((result, goes_on.then_some((answers, silence, lender))))
     }))
 }
 
@@ -282,18 +324,33 @@ impl<R: Runtime> Link<R> {
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
         let id = self.read(&snapshot, StoredSnapshot::identify).await?;
         // Without bytes: asks how much of it is there from an earlier attempt.
-        let mut answer = self.send_chunk(vote, &snapshot, id, 0, Vec::new()).await?;
+        let answer = self.send_chunk(vote, &snapshot, id, 0, Vec::new()).await?;
+        if let Some(vote) = answer.installed {
+            return Ok(SnapshotResponse::new(vote_to_raft(vote)));
+        }
+        let (mut next, mut under_way) = (answer.have, FuturesOrdered::new());
         loop {
+            while under_way.len() < CHUNKS_UNDER_WAY && next < id.total {
+                let offset = next;
+                let bytes = self.read(&snapshot, move |snapshot| snapshot.read_at(offset, CHUNK_BYTES)).await?;
+                if bytes.is_empty() {
+                    break;
+                }
+                next += bytes.len() as u64;
+                let (end, sent) = (next, self.send_chunk(vote, &snapshot, id, offset, bytes));
+                under_way.push_back(async move { sent.await.map(|answer| (end, answer)) });
+            }
+            // A receiver that has it all but did not install it asks for nothing that could be sent.
+            let Some(answered) = under_way.next().await else { return Err(NetworkError::new(&unexpected()).into()) };
+            let (end, answer) = answered?;
             if let Some(vote) = answer.installed {
                 return Ok(SnapshotResponse::new(vote_to_raft(vote)));
             }
-            let offset = answer.have;
-            let bytes = self.read(&snapshot, move |snapshot| snapshot.read_at(offset, CHUNK_BYTES)).await?;
-            // A receiver that has it all but did not install it asks for nothing that could be sent.
-            if bytes.is_empty() {
-                return Err(NetworkError::new(&unexpected()).into());
+            if answer.have != end {
+                // It has not taken this piece, or has more than that from elsewhere: goes on from there.
+                next = answer.have;
+                under_way = FuturesOrdered::new();
             }
-            answer = self.send_chunk(vote, &snapshot, id, offset, bytes).await?;
         }
     }
 
@@ -336,3 +393,6 @@ impl<R: Runtime> Link<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use jaco_state::{Commit, Outcome};
-use openraft::impls::{BoxedErrorSource, InlineBatch, ProgressResponder, leader_id_adv};
+use openraft::impls::{BoxedErrorSource, InlineBatch, ProgressResponder, leader_id_std};
 use openraft::{AsyncRuntime, Entry, EntryPayload, OptionalSend, RaftTypeConfig, Vote};
 
 /// The stored bytes of a [`jaco_state::Entry`].
@@ -57,8 +57,10 @@ pub(crate) struct Peer {
 /// openraft's type configuration, on a runtime of choice.
 pub(crate) struct Types<R>(PhantomData<fn() -> R>);
 
-/// Identity of a leader: its term and its node.
-pub(crate) type LeaderId = leader_id_adv::LeaderId<u64, u64>;
+/// Whom a vote is for: a term and a node. Two of one term exclude each other, so that a term has at most one leader.
+pub(crate) type LeaderId = leader_id_std::LeaderId<u64, u64>;
+/// A leader that a majority voted for: its term says which one.
+pub(crate) type ElectedId = openraft::vote::leader_id_std::CommittedLeaderId<u64>;
 
 impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
     type D = Proposal;
@@ -69,7 +71,7 @@ impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
     type LeaderId = LeaderId;
     type Vote = Vote<LeaderId>;
     type Payload = EntryPayload<Proposal, u64, Peer>;
-    type Entry = Entry<LeaderId, Self::Payload>;
+    type Entry = Entry<ElectedId, Self::Payload>;
     type AsyncRuntime = R;
     type Responder<T>
         = ProgressResponder<Self, T>

@@ -225,6 +225,7 @@ fn slots(all: &mut Transaction, view: &View, life: &NewLife) {
                 replica: record.id.clone(),
                 owner: ExclusiveSlot::OLD_LIFE,
                 epoch,
+                stop_within: None,
                 released: false,
             });
         }

@@ -73,7 +73,7 @@ fn replay(machine: &mut StateMachine, log: &FileLog, directory: &Path) -> Result
 }
 
 fn apply(machine: &mut StateMachine, entry: LogEntry) -> io::Result<()> {
-    let LogId { index, term, .. } = entry.id;
+    let LogId { index, term } = entry.id;
     match entry.payload {
         Some(Payload::Command(bytes)) => {
             let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("log index {index}: {error}"));
@@ -119,7 +119,7 @@ pub fn write_state(
     let incarnation = view.incarnation();
     create_directory(&directory, 0o700)?;
     open_identity(&directory, node, Incarnation::Of(incarnation))?;
-    let last = LogId { term: view.term(), node_id: node.0, index: view.index() };
+    let last = LogId { term: view.term(), index: view.index() };
     let meta = SnapshotMeta {
         last: Some(last),
         membership_id: Some(last),

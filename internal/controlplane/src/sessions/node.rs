@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::dial::{DialError, SessionDialer, SessionStream};
-use super::{FEATURE_LEVEL, HEARTBEAT, SessionTable, request};
+use super::{HEARTBEAT, SessionTable, request};
 
 /// Heartbeats that wait for the network; more of them would only be late.
 const QUEUE: usize = 4;
@@ -42,6 +42,8 @@ pub struct SessionIdentity {
     pub incarnation: u64,
     /// Version of its daemon.
     pub version: String,
+    /// Newest feature level that it is able to.
+    pub feature_level: u32,
     /// Address that the other nodes reach it by.
     pub address: String,
     /// `host:port` of its API.
@@ -65,6 +67,8 @@ pub struct NodeSample {
     pub memory: Option<f64>,
     /// Longest sync of the log since the heartbeat before; zero when there was none.
     pub sync: Duration,
+    /// The disk of the log has no room for more.
+    pub disk_full: bool,
 }
 
 /// Where a session takes from what it says.
@@ -77,6 +81,8 @@ pub trait SessionSource: Send + Sync + 'static {
 
 /// Is told what a session brings. Neither may block.
 pub trait SessionEvents: Send + Sync + 'static {
+    /// The leader has answered a heartbeat: a majority has confirmed it since that was sent, whether or not a lease came with it.
+    fn confirmed(&self) {}
     /// A new lease, longer than the one before.
     fn lease(&self, lease: Lease);
     /// This node is no member any more: it is to clean up. May be told more than once.
@@ -297,6 +303,7 @@ impl SessionClient {
             memory: sample.memory,
             fsync_us: u64::try_from(sample.sync.as_micros()).unwrap_or(u64::MAX),
             acked: open.acked,
+            disk_full: sample.disk_full,
         };
         let queued = open.heartbeats.try_send(request(Request::Heartbeat(heartbeat)));
         queued.is_err().then(|| End::Failed("the connection takes no heartbeats".to_owned()))
@@ -336,6 +343,7 @@ impl SessionClient {
         let Some(sent) = open.sent.get(&answer.sequence).copied() else { return };
         open.sent.retain(|sequence, _| *sequence > answer.sequence);
         open.acked = open.acked.max(answer.sequence);
+        self.events.confirmed();
         if answer.lease_ms == 0 {
             return;
         }
@@ -353,7 +361,7 @@ impl SessionClient {
             node_id: self.own.own().0,
             incarnation: identity.incarnation,
             version: identity.version,
-            feature_level: FEATURE_LEVEL,
+            feature_level: identity.feature_level,
             address: identity.address,
             grpc_address: identity.grpc_address,
             cluster_address: identity.cluster_address,

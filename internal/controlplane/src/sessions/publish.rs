@@ -1,4 +1,5 @@
-//! What a session says of its node and the store is to know: where it is reached, its version, whether its clock is off. Pure.
+//! What a session says of its node and the store is to know: where it is reached, its version, whether its clock is off or its disk full.
+//! Pure.
 
 use jaco_scheduler::Sessions;
 use jaco_state::{Transaction, View};
@@ -7,8 +8,12 @@ use jaco_types::{Node, NodeStatus};
 use super::CLOCK_SKEW;
 use super::table::Peer;
 
-/// Key of the condition in [`NodeStatus::details`].
+/// Keys of the conditions in [`NodeStatus::details`].
 pub(crate) const CLOCK_SKEW_CONDITION: &str = "clock_skew";
+pub(crate) const DISK_FULL_CONDITION: &str = "disk_full";
+
+/// What is said of a full disk.
+const DISK_FULL: &str = "the disk of the data directory has no room for the raft log; free some";
 
 /// The transaction that brings a node's records in line with what its session says; `None` when they are.
 pub(crate) fn publish(view: &View, term: u64, node: &Node, peer: &Peer) -> Option<Transaction> {
@@ -27,17 +32,30 @@ pub(crate) fn publish(view: &View, term: u64, node: &Node, peer: &Peer) -> Optio
     if now != *node {
         transaction.check_unchanged::<Node>(key.clone(), view.version::<Node>(&key)).put(now);
     }
-    if let Some(status) = view.get::<NodeStatus>(&key)
-        && let Some(skew) = skew(status, peer.clock_offset_ms)
-    {
-        let mut status = status.clone();
-        match skew {
-            Some(text) => drop(status.details.insert(CLOCK_SKEW_CONDITION.to_owned(), text)),
-            None => drop(status.details.remove(CLOCK_SKEW_CONDITION)),
+    if let Some(known) = view.get::<NodeStatus>(&key) {
+        let mut status = known.clone();
+        let changes = [
+            (CLOCK_SKEW_CONDITION, skew(known, peer.clock_offset_ms)),
+            (DISK_FULL_CONDITION, full(known, peer.disk_full)),
+        ];
+        for (condition, change) in changes {
+            match change {
+                Some(Some(text)) => drop(status.details.insert(condition.to_owned(), text)),
+                Some(None) => drop(status.details.remove(condition)),
+                None => {}
+            }
         }
-        transaction.check_unchanged::<NodeStatus>(key.clone(), view.version::<NodeStatus>(&key)).put(status);
+        if status != *known {
+            transaction.check_unchanged::<NodeStatus>(key.clone(), view.version::<NodeStatus>(&key)).put(status);
+        }
     }
     (!transaction.writes.is_empty()).then_some(transaction)
+}
+
+/// The condition of a full disk, when it is to change.
+fn full(status: &NodeStatus, is_full: bool) -> Option<Option<String>> {
+    let known = status.details.contains_key(DISK_FULL_CONDITION);
+    (known != is_full).then(|| is_full.then(|| DISK_FULL.to_owned()))
 }
 
 /// The condition as it is to be, when it is to change. It holds until the clock is well within the limit again, so that one that is

@@ -14,6 +14,7 @@ use jaco_types::{ErrorCode, NodeId, Tombstone};
 use tokio::sync::{Notify, mpsc};
 
 use super::dial::SessionStream;
+use super::withheld::{Handover, is_withheld};
 use super::{HEARTBEAT, millis, response};
 
 /// Heartbeats that may be without an answer before the way back counts as closed.
@@ -27,10 +28,26 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Sessions at a time: far beyond what one cluster has.
 const MAX_SESSIONS: usize = 4_096;
 
+/// What consensus knows of the leader before this one.
+pub trait Predecessor: Send + Sync + 'static {
+    /// The last other node that this one followed, and for how long nothing has come from it: neither as a leader nor, since this node
+    /// leads, in answer to it. `None` while this node does not lead, or has followed nobody.
+    fn silence(&self) -> Option<(NodeId, Duration)>;
+}
+
+/// A consensus without a history.
+impl Predecessor for () {
+    fn silence(&self) -> Option<(NodeId, Duration)> {
+        None
+    }
+}
+
 /// What a table is made of.
 pub struct SessionTableOptions {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The consensus below the store.
+    pub predecessor: Arc<dyn Predecessor>,
     /// This node.
     pub own: NodeId,
     /// The clock of leases; [`super::BootClock`] outside tests.
@@ -47,6 +64,7 @@ pub struct SessionTable {
 
 pub(super) struct Inner {
     pub(super) store: Arc<dyn Store>,
+    predecessor: Arc<dyn Predecessor>,
     own: NodeId,
     clock: Arc<dyn Clock>,
     terms: LeaseTerms,
@@ -61,11 +79,13 @@ pub(super) struct State {
     term: u64,
     /// When this node was first seen to lead in it, or to be awake again after a pause of its own.
     since: Duration,
-    elected: Duration,
+    pub(super) elected: Duration,
     ticked: Option<Duration>,
     peers: BTreeMap<NodeId, Peer>,
-    answered: BTreeMap<NodeId, Duration>,
+    pub(super) answered: BTreeMap<NodeId, Duration>,
     pub(super) waiting: Vec<Waiting>,
+    /// What is being taken from nodes, see [`super::withheld`].
+    pub(super) withheld: Vec<Handover>,
     sessions: usize,
 }
 
@@ -98,6 +118,8 @@ pub struct Peer {
     pub pressure: Option<(f64, f64, Duration)>,
     /// Sync times of its log in its last heartbeats, newest last.
     pub syncs: VecDeque<Duration>,
+    /// The disk of its log had no room for more.
+    pub disk_full: bool,
 }
 
 /// What one session has said so far.
@@ -110,9 +132,9 @@ struct Session {
 impl SessionTable {
     /// An empty table.
     pub fn new(options: SessionTableOptions) -> Self {
-        let SessionTableOptions { store, own, clock, terms } = options;
+        let SessionTableOptions { store, predecessor, own, clock, terms } = options;
         let (state, arrived) = (Mutex::default(), Notify::new());
-        SessionTable { inner: Arc::new(Inner { store, own, clock, terms, state, arrived }) }
+        SessionTable { inner: Arc::new(Inner { store, predecessor, own, clock, terms, state, arrived }) }
     }
 
     /// This node.
@@ -248,6 +270,7 @@ impl SessionTable {
             applied_index: heartbeat.applied_index,
             pressure: sample.or(pressure),
             syncs,
+            disk_full: heartbeat.disk_full,
         };
         state.peers.insert(session.node, peer);
         let (node, sequence, answers) = (session.node, heartbeat.sequence, session.answers.clone());
@@ -259,6 +282,7 @@ impl SessionTable {
 
     /// Answers what waited, when a quorum has confirmed this term meanwhile.
     pub(super) fn answer(&self, waiting: Vec<Waiting>, confirmed: Option<u64>) {
+        let view = self.inner.store.view();
         for waiting in waiting {
             let message = match confirmed {
                 None => self.not_leader(),
@@ -267,15 +291,16 @@ impl SessionTable {
                     if state.term != term {
                         continue;
                     }
+                    let open = waiting.open && !is_withheld(&mut state.withheld, &view, waiting.node);
                     // Noted before it is sent, so that no lease is ever unknown here.
-                    if waiting.open {
+                    if open {
                         state.answered.insert(waiting.node, self.now());
                     }
                     drop(state);
                     let terms = &self.inner.terms;
                     response(Response::Answer(v1::HeartbeatAnswer {
                         sequence: waiting.sequence,
-                        lease_ms: if waiting.open { millis(terms.lease) } else { 0 },
+                        lease_ms: if open { millis(terms.lease) } else { 0 },
                         stop_ms: millis(terms.grace),
                         clock_offset_ms: waiting.offset_ms,
                     }))
@@ -310,7 +335,9 @@ impl SessionTable {
         let silent = |peer: &Peer| now.saturating_sub(peer.heard.max(since));
         let heard = state.peers.iter().filter(|(_, peer)| peer.heard >= since);
         let silent_for = heard.map(|(node, peer)| (*node, silent(peer))).collect();
-        Some((term, Sessions { leading_for: now.saturating_sub(since), silent_for }))
+        drop(state);
+        let predecessor = self.inner.predecessor.silence();
+        Some((term, Sessions { leading_for: now.saturating_sub(since), silent_for, predecessor }))
     }
 
     /// What the scheduler needs to know beside the view.

@@ -1,3 +1,5 @@
+mod withheld;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +71,8 @@ fn table() -> (SessionTable, Arc<LocalStore>, Arc<Hand>) {
     store.commit(transaction).unwrap();
     let shared: Arc<dyn Store> = store.clone();
     let terms = LeaseTerms::default();
-    let options = SessionTableOptions { store: shared, own: OWN, clock: clock.clone(), terms };
+    let predecessor = Arc::new(());
+    let options = SessionTableOptions { store: shared, predecessor, own: OWN, clock: clock.clone(), terms };
     (SessionTable::new(options), store, clock)
 }
 
@@ -153,7 +156,7 @@ async fn nothing_is_answered_before_the_confirmation_and_everything_that_waited_
     assert_eq!(table.facts().leases.unwrap().answered, BTreeMap::from([(OTHER, Duration::from_millis(40))]));
     for sequence in [1, 2] {
         let Some(Response::Answer(answer)) = wire.hear() else { panic!("no answer to {sequence}") };
-        assert_eq!((answer.sequence, answer.lease_ms, answer.stop_ms), (sequence, 6_000, 10_000));
+        assert_eq!((answer.sequence, answer.lease_ms, answer.stop_ms), (sequence, 6_000, 30_000));
     }
     wire.beat(3, 2).await;
     assert_eq!(wire.hear(), None);
@@ -245,6 +248,7 @@ fn peer(clock_offset_ms: i64) -> Peer {
         applied_index: 1,
         pressure: None,
         syncs: VecDeque::new(),
+        disk_full: false,
     }
 }
 
@@ -276,6 +280,22 @@ async fn only_what_differs_is_published() {
     assert_eq!(again(1_500), None, "just about there");
     store.commit(again(500).unwrap()).unwrap();
     assert!(store.view().get::<NodeStatus>(&OTHER.to_string()).unwrap().details.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_condition_as_long_as_it_is_full() {
+    let (_table, store, _clock) = table();
+    let published = |disk_full: bool| {
+        let peer = Peer { disk_full, ..peer(0) };
+        publish(&store.view(), TERM, &node(OTHER), &peer)
+    };
+    let conditions = || store.view().get::<NodeStatus>(&OTHER.to_string()).unwrap().details.clone();
+    assert_eq!(published(false), None);
+    store.commit(published(true).unwrap()).unwrap();
+    assert_eq!(conditions().keys().collect::<Vec<_>>(), ["disk_full"]);
+    assert_eq!(published(true), None, "said once");
+    store.commit(published(false).unwrap()).unwrap();
+    assert!(conditions().is_empty());
 }
 
 #[test]

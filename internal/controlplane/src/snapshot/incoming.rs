@@ -9,10 +9,13 @@ use std::sync::PoisonError;
 use super::{PART_EXTENSION, SnapshotMeta, SnapshotStore, StoredSnapshot};
 use crate::transport::{SnapshotChunk, SnapshotId};
 
+/// So many bytes are written between two syncs. A crash may take those since the last one, and the transfer goes on from before them.
+const SYNC_BYTES: u64 = 8 << 20;
+
 /// What became of a piece.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// So many bytes are on disk now; the piece may have been another than the one that was due.
+    /// So many bytes have arrived; the piece may have been another than the one that was due.
     Partly(u64),
     /// All of it is on disk, and its checksum is right.
     Whole(StoredSnapshot),
@@ -36,13 +39,10 @@ impl SnapshotId {
 }
 
 impl SnapshotStore {
-    /// Takes a piece. Blocks for a sync.
+    /// Takes a piece. Blocks, now and then for a sync.
     pub(crate) fn take(&self, chunk: &SnapshotChunk) -> Result<Taken, TakeError> {
         // A piece that arrives a second time must not meet the first one half-way.
         let _one_at_a_time = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
-        if chunk.crc != crc32fast::hash(&chunk.bytes) {
-            return Err(TakeError::Damaged);
-        }
         let name = chunk.id.part_name();
         let mut have = self.storage.size(&name)?.unwrap_or(0);
         if have == 0 {
@@ -50,8 +50,13 @@ impl SnapshotStore {
         }
         let end = chunk.offset.saturating_add(chunk.bytes.len() as u64);
         if chunk.offset == have && !chunk.bytes.is_empty() && end <= chunk.id.total {
+            if chunk.crc != crc32fast::hash(&chunk.bytes) {
+                return Err(TakeError::Damaged);
+            }
             self.storage.append(&name, &chunk.bytes)?;
-            self.storage.sync(&name)?;
+            if have / SYNC_BYTES != end / SYNC_BYTES || end == chunk.id.total {
+                self.storage.sync(&name)?;
+            }
             have = end;
         }
         if have < chunk.id.total {

@@ -13,13 +13,13 @@ use crate::log::{Member, VoterSet};
 const INCARNATION: u64 = 0x0123_4567_89ab_cdef;
 
 fn fixture() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot-v1.bin")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot-v2.bin")
 }
 
 fn meta() -> SnapshotMeta {
     SnapshotMeta {
-        last: Some(LogId { term: 3, node_id: 7, index: 42 }),
-        membership_id: Some(LogId { term: 2, node_id: 7, index: 11 }),
+        last: Some(LogId { term: 3, index: 42 }),
+        membership_id: Some(LogId { term: 2, index: 11 }),
         membership: Some(Membership {
             voter_sets: vec![VoterSet { node_ids: vec![7] }, VoterSet { node_ids: vec![7, 9] }],
             members: vec![
@@ -60,7 +60,7 @@ fn with_fixture() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_snapshot_of_the_first_version_opens() {
+fn a_snapshot_of_this_format_opens() {
     if std::env::var_os("JACO_BLESS").is_some() {
         let directory = tempfile::tempdir().unwrap();
         let written = store(directory.path()).write(&machine().view(), &meta()).unwrap();
@@ -74,7 +74,19 @@ fn a_snapshot_of_the_first_version_opens() {
 }
 
 #[test]
-fn todays_envelope_has_the_bytes_of_the_first_version() {
+fn a_snapshot_of_format_1_is_refused_with_the_way_out() {
+    let old = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot-v1.bin");
+    let directory = tempfile::tempdir().unwrap();
+    fs::copy(old, directory.path().join(name_of(&meta()))).unwrap();
+    let told = store(directory.path()).load_newest().unwrap_err().to_string();
+    assert!(
+        told.contains("has format 1, this version reads 2") && told.contains("make a backup with that jacod"),
+        "{told}"
+    );
+}
+
+#[test]
+fn todays_envelope_has_the_bytes_of_the_fixture() {
     let content = fs::read(fixture()).unwrap();
     let envelope = envelope(INCARNATION, &meta());
     assert_eq!(content[..envelope.len()], envelope);

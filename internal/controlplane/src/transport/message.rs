@@ -8,12 +8,13 @@ use jaco_state::{Command, Stamp};
 use jaco_types::NodeId;
 use prost::Message;
 
+use super::gathered::{ProposalsAnswer, ProposalsRequest};
 use crate::log::{LogEntry, LogId, Membership, Vote};
 
 const REQUEST_MAGIC: &[u8; 4] = b"JPRQ";
 const RESPONSE_MAGIC: &[u8; 4] = b"JPRS";
-/// Version of the messages that this code sends, and the newest it reads.
-pub const PEER_FORMAT: u16 = 1;
+/// Version of the messages that this code sends, and the only one it reads. In version 1 an entry's identity named the leader's node.
+pub const PEER_FORMAT: u16 = 2;
 const PREFIX: usize = 4 + 2 + 8;
 
 /// Why bytes are not a message between members that this version can read.
@@ -22,9 +23,11 @@ pub enum MessageError {
     /// The bytes do not begin as such a message does.
     #[error("these bytes are not a message between members")]
     NotAMessage,
-    /// A newer version sent it.
-    #[error("the message has format {found}, and this version reads up to {PEER_FORMAT}: run a newer jacod")]
-    NewerFormat {
+    /// Another version sent it.
+    #[error(
+        "the message has format {found}, and this version reads {PEER_FORMAT}: run one version of jacod on all members"
+    )]
+    OtherFormat {
         /// Its format.
         found: u16,
     },
@@ -152,6 +155,8 @@ pub(crate) enum PeerCall {
     Propose(ProposalRequest),
     #[prost(message, tag = "10")]
     ReadIndex(ReadIndex),
+    #[prost(message, tag = "11")]
+    Proposals(ProposalsRequest),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -160,7 +165,7 @@ struct RequestBody {
     from: u64,
     #[prost(uint64, tag = "2")]
     to: u64,
-    #[prost(oneof = "PeerCall", tags = "4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "PeerCall", tags = "4, 5, 6, 7, 8, 9, 10, 11")]
     call: Option<PeerCall>,
 }
 
@@ -193,6 +198,7 @@ impl PeerRequest {
             PeerCall::Snapshot(_) => "snapshot",
             PeerCall::Propose(_) => "propose",
             PeerCall::ReadIndex(_) => "read_index",
+            PeerCall::Proposals(_) => "proposals",
         }
     }
 
@@ -290,7 +296,7 @@ pub(crate) struct TransferAnswer {
 /// The answer to a piece of a snapshot.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct ChunkAnswer {
-    /// So many bytes of this snapshot are on the receiver's disk; the sender goes on from there.
+    /// So many bytes of this snapshot have arrived; the sender goes on from there.
     #[prost(uint64, tag = "1")]
     pub have: u64,
     /// Set once the whole snapshot has been handed to raft: the receiver's vote.
@@ -420,13 +426,15 @@ pub(crate) enum PeerAnswer {
     Propose(ProposalAnswer),
     #[prost(message, tag = "9")]
     ReadIndex(ReadIndexAnswer),
+    #[prost(message, tag = "10")]
+    Proposals(ProposalsAnswer),
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct ResponseBody {
     #[prost(uint64, tag = "1")]
     from: u64,
-    #[prost(oneof = "PeerAnswer", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "PeerAnswer", tags = "3, 4, 5, 6, 7, 8, 9, 10")]
     answer: Option<PeerAnswer>,
 }
 
@@ -470,7 +478,8 @@ impl PeerResponse {
             | PeerAnswer::Vote(_)
             | PeerAnswer::Transfer(_)
             | PeerAnswer::Snapshot(_)
-            | PeerAnswer::ReadIndex(_) => None,
+            | PeerAnswer::ReadIndex(_)
+            | PeerAnswer::Proposals(_) => None,
         }
     }
 
@@ -483,7 +492,8 @@ impl PeerResponse {
             | PeerAnswer::Transfer(_)
             | PeerAnswer::Snapshot(_)
             | PeerAnswer::Propose(_)
-            | PeerAnswer::ReadIndex(_) => None,
+            | PeerAnswer::ReadIndex(_)
+            | PeerAnswer::Proposals(_) => None,
         }
     }
 }
@@ -510,7 +520,7 @@ fn decode<M: Message + Default>(magic: &[u8; 4], mut bytes: Bytes) -> Result<(u6
     match bytes.get_u16_le() {
         PEER_FORMAT => {}
         0 => return Err(MessageError::Malformed { reason: "format 0 does not exist".to_owned() }),
-        found => return Err(MessageError::NewerFormat { found }),
+        found => return Err(MessageError::OtherFormat { found }),
     }
     let incarnation = bytes.get_u64_le();
     let body = M::decode(bytes).map_err(|error| MessageError::Malformed { reason: error.to_string() })?;

@@ -11,7 +11,7 @@ use crate::log::{LogEntry, LogId, Member, Membership, Payload, Vote, VoterSet};
 const INCARNATION: u64 = 0x0123_4567_89ab_cdef;
 
 fn id(index: u64) -> LogId {
-    LogId { term: 3, node_id: 7, index }
+    LogId { term: 3, index }
 }
 
 const VOTE: Vote = Vote { term: 3, node_id: 7, committed: true };
@@ -51,6 +51,12 @@ fn requests() -> Vec<PeerRequest> {
         }),
         PeerCall::Propose(ProposalRequest { entry: Bytes::from_static(b"entry"), hops: 1 }),
         PeerCall::ReadIndex(ReadIndex {}),
+        PeerCall::Proposals(ProposalsRequest {
+            proposals: vec![
+                ProposalRequest { entry: Bytes::from_static(b"first"), hops: 1 },
+                ProposalRequest { entry: Bytes::from_static(b"second"), hops: 2 },
+            ],
+        }),
     ];
     calls.map(|call| PeerRequest { incarnation: INCARNATION, from: NodeId(7), to: NodeId(9), call }).into()
 }
@@ -60,6 +66,10 @@ fn responses() -> Vec<PeerResponse> {
     let transfer = |outcome| PeerAnswer::Transfer(TransferAnswer { outcome: Some(outcome) });
     let propose = |outcome| PeerAnswer::Propose(ProposalAnswer { outcome: Some(outcome) });
     let committed = Committed { index: 50, time_ms: 1_000, reply: Bytes::from_static(b"reply"), repeated: true };
+    let several = [
+        Ok(ProposalAnswer { outcome: Some(ProposalOutcome::OutcomeUnknown(true)) }),
+        Err(Refusal::new(RefusalCode::PermissionDenied, "not yours")),
+    ];
     let answers = [
         PeerAnswer::Refused(Refusal { leader: Some(7), ..Refusal::new(RefusalCode::NotLeader, "not me") }),
         append(Outcome::Flushed(Flushed { upto: Some(id(44)) })),
@@ -77,6 +87,7 @@ fn responses() -> Vec<PeerResponse> {
         propose(ProposalOutcome::RequestTooOld(true)),
         propose(ProposalOutcome::OutcomeUnknown(true)),
         PeerAnswer::ReadIndex(ReadIndexAnswer { index: 60 }),
+        PeerAnswer::Proposals(several.into_iter().collect()),
     ];
     answers.map(|answer| PeerResponse { incarnation: INCARNATION, from: NodeId(9), answer }).into()
 }
@@ -107,28 +118,30 @@ fn golden(name: &str, sent: &[u8]) -> Vec<Bytes> {
 }
 
 #[test]
-fn requests_of_the_first_version_are_read_and_sent() {
-    let messages = golden("peer-requests-v1.bin", &framed(requests().iter().map(PeerRequest::encode)));
+fn requests_of_this_format_are_read_and_sent() {
+    let messages = golden("peer-requests-v2.bin", &framed(requests().iter().map(PeerRequest::encode)));
     let read: Vec<_> = messages.into_iter().map(|message| PeerRequest::decode(message).unwrap()).collect();
     assert_eq!(read, requests());
 }
 
 #[test]
-fn answers_of_the_first_version_are_read_and_sent() {
-    let messages = golden("peer-responses-v1.bin", &framed(responses().iter().map(PeerResponse::encode)));
+fn answers_of_this_format_are_read_and_sent() {
+    let messages = golden("peer-responses-v2.bin", &framed(responses().iter().map(PeerResponse::encode)));
     let read: Vec<_> = messages.into_iter().map(|message| PeerResponse::decode(message).unwrap()).collect();
     assert_eq!(read, responses());
     assert_eq!(read[0].refusal().map(Refusal::code), Some(RefusalCode::NotLeader));
 }
 
 #[test]
-fn what_is_no_message_or_a_newer_one_is_told_apart() {
+fn what_is_no_message_or_one_of_another_format_is_told_apart() {
     let request = requests().remove(0).encode();
     assert_eq!(PeerResponse::decode(request.clone()), Err(MessageError::NotAMessage));
     assert_eq!(PeerRequest::decode(request.slice(..10)), Err(MessageError::NotAMessage));
-    let mut newer = request.to_vec();
-    newer[4] = 2;
-    assert_eq!(PeerRequest::decode(newer.into()), Err(MessageError::NewerFormat { found: 2 }));
+    for found in [1, 3] {
+        let mut other = request.to_vec();
+        other[4] = found;
+        assert_eq!(PeerRequest::decode(other.into()), Err(MessageError::OtherFormat { found: found.into() }));
+    }
     // A call of a kind that does not exist yet.
     let mut unknown = request[..14].to_vec();
     unknown.extend([8, 7, 16, 9, 0xfa, 1, 0]);

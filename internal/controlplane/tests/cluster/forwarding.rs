@@ -66,11 +66,8 @@ async fn an_election_passes_unnoticed_by_a_write() {
 async fn a_lost_answer_is_an_unknown_outcome_and_the_same_request_tells() {
     let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
     let follower = cluster.store(node(2)).unwrap().clone();
-    cluster.network.judge(|_, _, request| match request.kind() {
-        "propose" => Fate::AnswerLost,
-        _ => Fate::Delivered,
-    });
     let request = request_of("a", &follower);
+    cluster.network.cut(node(1), node(2));
     assert_eq!(follower.propose(request.clone()).await, Err(ProposeError::OutcomeUnknown));
     cluster.network.heal();
     assert!(follower.propose(request).await.unwrap().repeated);
@@ -92,25 +89,71 @@ async fn a_lost_question_for_a_read_is_asked_again() {
     shutdown(&mut cluster).await;
 }
 
-/// Catches a request as it is sent.
-fn catch(cluster: &MemoryCluster) -> std::sync::Arc<std::sync::Mutex<Option<jaco_controlplane::PeerRequest>>> {
-    let caught = std::sync::Arc::new(std::sync::Mutex::new(None));
-    let sink = caught.clone();
-    cluster.network.judge(move |_, _, request| {
-        if request.kind() == "propose" {
-            *sink.lock().unwrap() = Some(request.clone());
+/// A write as another member sends it on.
+fn sent_on(key: &str, from: u64) -> jaco_controlplane::PeerRequest {
+    let command = jaco_state::Command::new(write_of(key)).unwrap();
+    jaco_controlplane::PeerRequest::propose(INCARNATION, node(from), node(1), &command)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_many_that_travel_together_has_its_own_outcome() {
+    let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
+    let (second, third) = (cluster.store(node(2)).unwrap().clone(), cluster.store(node(3)).unwrap().clone());
+    write(&second, "taken").await.unwrap();
+    let base_index = second.view().index();
+    let request = |number: u8| {
+        let mut request = write_of(&format!("k{number:03}"));
+        request.request_id(jaco_state::RequestId { base_index, token: [number; 16] });
+        request
+    };
+    let requests: Vec<_> = (0..200).map(request).collect();
+    let writes = requests.iter().enumerate().map(|(number, request)| {
+        let (mut request, store) = (request.clone(), if number % 2 == 0 { &second } else { &third });
+        if number % 5 == 0 {
+            request.check_absent::<Claim>(claim("taken").key());
         }
-        Fate::Delivered
+        async move { (number, store.propose(request).await) }
     });
-    caught
+    let outcomes = futures_util::future::join_all(writes).await;
+    let mut indexes = std::collections::BTreeSet::new();
+    for (number, outcome) in outcomes {
+        match outcome {
+            Ok(commit) if number % 5 != 0 => assert!(indexes.insert(commit.index), "{number}"),
+            Err(ProposeError::Refused { failed: Check::Absent { .. }, .. }) if number % 5 == 0 => {}
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    let again = third.propose(requests[7].clone()).await.unwrap();
+    assert!(again.repeated && indexes.contains(&again.index));
+    assert_eq!(keys(&second.linearizable_view().await.unwrap()).len(), 161);
+    shutdown(&mut cluster).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_to_a_leader_that_died_has_an_unknown_outcome_and_what_follows_finds_the_next() {
+    let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
+    let follower = cluster.store(node(2)).unwrap().clone();
+    // The line is open.
+    write(&follower, "a").await.unwrap();
+    // Nothing commits, so what is sent now stays under way.
+    cluster.network.isolate(node(1), [node(3)]);
+    cluster.network.cut(node(1), node(2));
+    let request = request_of("b", &follower);
+    let (first, _killed) = tokio::join!(follower.propose(request.clone()), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        cluster.crash(node(1)).await;
+    });
+    assert_eq!(first, Err(ProposeError::OutcomeUnknown));
+    cluster.network.heal();
+    follower.propose(request).await.unwrap();
+    agree(&cluster, &["a", "b"]).await;
+    shutdown(&mut cluster).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_others_are_refused_by_name() {
     let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
-    let caught = catch(&cluster);
-    write(cluster.store(node(2)).unwrap(), "a").await.unwrap();
-    let request = caught.lock().unwrap().take().unwrap();
+    let request = sent_on("a", 2);
     let leader = cluster.store(node(1)).unwrap().clone();
     let code = |response: jaco_controlplane::PeerResponse| response.refusal().map(jaco_controlplane::Refusal::code);
 
@@ -126,7 +169,7 @@ async fn requests_of_others_are_refused_by_name() {
     let answer = jaco_controlplane::PeerResponse::decode(answer).unwrap();
     assert_eq!(code(answer), Some(RefusalCode::Malformed));
 
-    // In a stream, too; and only entries travel in one.
+    // In a stream, too; and only entries, or only gathered proposals, travel in one.
     for (wrong, expected) in [(other_life, RefusalCode::OtherIncarnation), (request, RefusalCode::Malformed)] {
         use futures_util::StreamExt;
         let stream = leader.receive_stream(node(2), Box::pin(futures_util::stream::iter([wrong])));
@@ -198,10 +241,9 @@ async fn a_forwarded_write_is_judged_again_by_the_leader() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_removed_is_told_so_and_nothing_else() {
     let mut cluster = MemoryCluster::start(SEED, 3).await.unwrap();
-    let caught = catch(&cluster);
     let (leader, third) = (cluster.store(node(1)).unwrap().clone(), cluster.store(node(3)).unwrap().clone());
     write(&third, "a").await.unwrap();
-    let request = caught.lock().unwrap().take().unwrap();
+    let request = sent_on("b", 3);
     let mut tombstone = jaco_state::Transaction::new("local");
     tombstone.put(jaco_types::Tombstone {
         node: node(3),

@@ -11,13 +11,13 @@ use jaco_types::Claim;
 
 use super::{SEED, claim, keys, node, shutdown, write};
 
-/// A state of some megabytes, in a snapshot and no longer in the log.
-async fn filled() -> (MemoryCluster, SeededStore) {
+/// A state of so many megabytes, in a snapshot and no longer in the log.
+async fn filled(megabytes: u32) -> (MemoryCluster, SeededStore) {
     let mut cluster = MemoryCluster::new(SEED);
     cluster.limits = Limits { kept_entries: 0, ..Limits::default() };
     cluster.grow(1).await.unwrap();
     let leader = cluster.store(node(1)).unwrap().clone();
-    for piece in 0..6 {
+    for piece in 0..megabytes {
         let mut transaction = Transaction::new("local");
         for record in 0..300 {
             let key = format!("{piece}-{record:03}");
@@ -59,7 +59,7 @@ async fn caught_up(cluster: &MemoryCluster, leader: &SeededStore, id: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_fresh_learner_gets_a_snapshot_in_pieces() {
-    let (mut cluster, leader) = filled().await;
+    let (mut cluster, leader) = filled(6).await;
     let sent = count(&cluster, u64::MAX);
     cluster.open(node(2)).await.unwrap();
     leader.add_learner(target(node(2))).await.unwrap();
@@ -78,23 +78,24 @@ async fn a_fresh_learner_gets_a_snapshot_in_pieces() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broken_transfer_goes_on_where_it_broke_also_after_a_crash() {
-    let (mut cluster, leader) = filled().await;
+    let (mut cluster, leader) = filled(14).await;
     let whole = {
         let snapshots = cluster.disk(node(1)).unwrap().snapshots.clone();
         let name = jaco_controlplane::SnapshotStorage::list(&*snapshots).unwrap().pop().unwrap();
         jaco_controlplane::SnapshotStorage::size(&*snapshots, &name).unwrap().unwrap()
     };
-    // A question and two pieces get through.
-    let first = count(&cluster, 3);
+    // A question and ten mebibytes get through.
+    let first = count(&cluster, 21);
     cluster.open(node(2)).await.unwrap();
     leader.add_learner(target(node(2))).await.unwrap();
     tokio::time::sleep(Duration::from_secs(15)).await;
-    assert!((2 << 20..3 << 20).contains(&first.load(Ordering::Relaxed)), "{first:?}");
+    assert!((10 << 20..11 << 20).contains(&first.load(Ordering::Relaxed)), "{first:?}");
     cluster.crash(node(2)).await;
     let rest = count(&cluster, u64::MAX);
     cluster.open(node(2)).await.unwrap();
     caught_up(&cluster, &leader, 2).await;
-    let both = first.load(Ordering::Relaxed) + rest.load(Ordering::Relaxed);
-    assert!(both >= whole && both < whole + 10_000, "{both} bytes were sent of a snapshot of {whole}");
+    // Eight of them had been synced.
+    let (rest, left) = (rest.load(Ordering::Relaxed), whole - (8 << 20));
+    assert!(rest >= left && rest < left + 10_000, "{rest} bytes were sent where {left} of {whole} were left");
     shutdown(&mut cluster).await;
 }

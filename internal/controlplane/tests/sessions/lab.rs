@@ -183,6 +183,7 @@ impl Lab {
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let table = SessionTable::new(SessionTableOptions {
             store: Arc::clone(&shared),
+            predecessor: Arc::new(store.clone()),
             own,
             clock: clock.clone(),
             terms: LeaseTerms::default(),
@@ -191,6 +192,7 @@ impl Lab {
         let identity = SessionIdentity {
             incarnation: INCARNATION,
             version: node.version,
+            feature_level: jaco_controlplane::FEATURE_LEVEL,
             address: node.address,
             grpc_address: node.grpc_address,
             cluster_address: node.cluster_address,

@@ -12,6 +12,8 @@ fn a_certificate_comes_back_from_its_pem() {
     assert_eq!(Certificate::from_pem(&pem).unwrap(), certificate);
     assert_eq!(certificate.facts().not_after_ms, START_MS + 30 * DAY_MS);
     assert_eq!(certificate.facts().not_before_ms, START_MS - 60 * 60 * 1000);
+    assert_eq!(certificate.facts().addresses, [fixture::address()]);
+    assert!(fixture::authority().certificate().facts().addresses.is_empty());
 }
 
 #[test]

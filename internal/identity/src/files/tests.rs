@@ -65,7 +65,7 @@ fn files_have_their_modes() {
     rig.directory.seal_key().unwrap();
     rig.directory.pending_key().unwrap();
     assert_eq!(rig.names(), ["ca.crt", "join.json", "node.crt", "node.key", "node.next.key", "seal.key"]);
-    assert_eq!(rig.mode("."), 0o700);
+    assert_eq!(rig.mode("."), 0o710);
     for secret in ["node.key", "node.next.key", "seal.key", "join.json"] {
         assert_eq!(rig.mode(secret), 0o600, "{secret}");
     }
@@ -90,6 +90,31 @@ fn what_root_writes_belongs_to_the_owner_of_the_data_directory() {
 }
 
 #[test]
+fn a_member_of_the_group_reads_what_is_public_and_nothing_else() {
+    use std::os::unix::process::CommandExt;
+    let rig = Rig::new();
+    rig.enrol();
+    rig.directory.seal_key().unwrap();
+    let (owner, group) = (1234, 1235);
+    let entries: Vec<_> = fs::read_dir(rig.directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for path in entries.iter().chain([&rig.data.path().to_owned(), &rig.directory.path().to_owned()]) {
+        if let Err(error) = std::os::unix::fs::chown(path, Some(owner), Some(group)) {
+            println!("skipped a_member_of_the_group_reads_what_is_public_and_nothing_else: not root ({error})");
+            return;
+        }
+    }
+    fs::set_permissions(rig.data.path(), fs::Permissions::from_mode(0o750)).unwrap();
+    let may = |program: &str, name: &str, group: u32| {
+        let path = rig.directory.path().join(name);
+        std::process::Command::new(program).arg(path).uid(4321).gid(group).output().unwrap().status.success()
+    };
+    assert!(may("cat", "ca.crt", group) && may("cat", "node.crt", group));
+    assert!(!may("cat", "node.key", group) && !may("cat", "seal.key", group));
+    assert!(!may("ls", ".", group), "it may pass through, not look around");
+    assert!(!may("cat", "ca.crt", group + 1));
+}
+
+#[test]
 fn a_left_over_with_wide_modes_does_not_widen_a_key() {
     let rig = Rig::new();
     let left_over = rig.directory.path().join("node.next.key.tmp");
@@ -100,7 +125,7 @@ fn a_left_over_with_wide_modes_does_not_widen_a_key() {
     assert_eq!(rig.mode("node.next.key"), 0o600);
     assert_eq!(rig.names(), ["node.next.key"]);
     NodeDirectory::open(rig.data.path()).unwrap();
-    assert_eq!(rig.mode("."), 0o700);
+    assert_eq!(rig.mode("."), 0o710);
 }
 
 #[test]

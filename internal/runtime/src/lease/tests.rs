@@ -11,7 +11,7 @@ fn view_with(slots: &[(&str, NodeId, bool)]) -> View {
     let mut transaction = Transaction::new("test");
     for (replica, owner, released) in slots {
         let replica = ReplicaId::new(*replica).unwrap();
-        transaction.put(ExclusiveSlot { replica, owner: *owner, epoch: 4, released: *released });
+        transaction.put(ExclusiveSlot { replica, owner: *owner, epoch: 4, stop_within: None, released: *released });
     }
     store.commit(transaction).unwrap();
     store.view()
@@ -26,15 +26,17 @@ fn rights(lease: Option<Lease>) -> Rights {
 async fn a_lease_is_translated_from_the_boot_time_clock_to_the_loops_own() {
     let lease = |until| Some(Lease { until, stop_within: 10 * SECOND });
     let held = rights(lease(1_004 * SECOND));
-    assert_eq!((held.lease_until, held.stop_by), (Some(54_000), 64_000));
+    assert_eq!((held.lease_until, held.stop_within), (Some(54_000), 10 * SECOND));
     assert!(held.holds(NOW));
     let ended = rights(lease(997 * SECOND));
-    assert_eq!((ended.lease_until, ended.stop_by), (Some(47_000), 57_000));
+    assert_eq!((ended.lease_until, ended.stop_within), (Some(47_000), 10 * SECOND));
     assert!(!ended.holds(NOW));
-    assert_eq!(ended.grace(30 * SECOND, NOW), 6 * SECOND);
-    assert_eq!(ended.grace(2 * SECOND, NOW), 2 * SECOND);
+    for (wanted, left) in [(Some(30), 6), (None, 6), (Some(8), 4), (Some(5), 1), (Some(4), 0), (Some(0), 0)] {
+        assert_eq!(ended.grace(wanted.map(|wanted| wanted * SECOND), NOW), left * SECOND, "{wanted:?}");
+    }
+    assert_eq!(held.grace(Some(2 * SECOND), NOW), 2 * SECOND, "all of it while the lease holds");
     let long_ago = rights(lease(900 * SECOND));
-    assert!(!long_ago.holds(NOW) && long_ago.grace(30 * SECOND, NOW).is_zero());
+    assert!(!long_ago.holds(NOW) && long_ago.grace(Some(30 * SECOND), NOW).is_zero());
     assert!(!rights(None).holds(NOW));
 }
 
@@ -57,4 +59,16 @@ fn a_lease_only_grows() {
     assert_eq!(handle.get(), Some(lease(10)));
     handle.renew(lease(11));
     assert_eq!(handle.get(), Some(lease(11)));
+}
+
+#[test]
+fn a_slot_is_stored_in_this_form_and_one_without_a_time_to_stop_is_read() {
+    let replica = ReplicaId::new("a-b-0").unwrap();
+    let slot = ExclusiveSlot { replica, owner: NODE, epoch: 4, stop_within: Some(3 * SECOND), released: false };
+    let text = r#"{"replica":"a-b-0","owner":"0000000000000007","epoch":4,"stop_within":3000000000}"#;
+    assert_eq!(serde_json::to_string(&slot).unwrap(), text);
+    assert_eq!(serde_json::from_str::<ExclusiveSlot>(text).unwrap(), slot);
+    let earlier =
+        serde_json::from_str::<ExclusiveSlot>(r#"{"replica":"a-b-0","owner":"0000000000000007","epoch":4}"#).unwrap();
+    assert_eq!(earlier, ExclusiveSlot { stop_within: None, ..slot });
 }

@@ -677,7 +677,7 @@ fn exclusive(lease_ms: u64) -> Sim {
 
 fn lend(sim: &mut Sim, lease_ms: u64) {
     sim.rights.lease_until = Some(sim.now.mono_ms + lease_ms);
-    sim.rights.stop_by = sim.now.mono_ms + lease_ms + 10_000;
+    sim.rights.stop_within = Duration::from_secs(10);
 }
 
 #[test]
@@ -724,7 +724,7 @@ fn the_end_of_a_lease_stops_it_at_once_also_without_a_leader_and_a_new_one_start
 fn what_is_late_is_killed_without_any_grace() {
     let mut sim = exclusive(3_600_000);
     sim.settle();
-    sim.advance(sim.rights.stop_by - sim.now.mono_ms);
+    sim.advance(sim.rights.lease_until.unwrap() + 10_000 - sim.now.mono_ms);
     sim.log.clear();
     sim.settle();
     assert!(sim.log[0].ends_with("grace: 0ns }"), "{:?}", sim.log);

@@ -21,9 +21,11 @@ use super::{RuntimeError, Shared, report, sight};
 use crate::act::{Job, Look, Outcome, Target};
 use crate::container::peer_services;
 use crate::engine::{ApiVersion, Container, EngineError, EngineVersion, Network};
+use crate::labels::replica_of;
 use crate::lease::Charge;
 use crate::network::NetworkError;
-use crate::plan::{ImageState, Memory, Now, Step, World, by_replica, must_restart, plan, replica_of, split};
+use crate::now::Now;
+use crate::plan::{ImageState, Memory, Step, World, by_replica, must_restart, plan, split};
 use crate::pull::{PullError, PullRequest};
 use crate::soft::count;
 

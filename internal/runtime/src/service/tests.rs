@@ -5,6 +5,7 @@ mod exclusive;
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use jaco_state::LocalStore;
 use jaco_types::{ErrorCode, ExclusiveSlot, NodeState, NodeStatus, ReplicaState, Subnet};
 
@@ -411,7 +412,7 @@ async fn the_slot_of_an_exclusive_replica_is_given_back_when_its_container_is_go
     fixture.running().await;
     let mut transaction = jaco_state::Transaction::new("test");
     let replica = jaco_types::ReplicaId::new("shop-web-0").unwrap();
-    transaction.put(ExclusiveSlot { replica, owner: NODE, epoch: 3, released: false });
+    transaction.put(ExclusiveSlot { replica, owner: NODE, epoch: 3, stop_within: None, released: false });
     fixture.bench.store.commit(transaction).unwrap();
     tokio::time::sleep(Duration::from_secs(35)).await;
     let slot = || fixture.bench.store.view().get::<ExclusiveSlot>("shop-web-0").cloned().unwrap();

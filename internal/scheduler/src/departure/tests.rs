@@ -45,6 +45,29 @@ fn settle(world: &World, departures: &mut Departures, in_raft: &[&str]) {
 }
 
 #[test]
+fn who_asks_for_a_node_to_be_emptied_is_in_the_audit_log_once() {
+    let world = World::new(&["a", "b", "c"]);
+    let events = || {
+        let told = |record: &jaco_state::AuditRecord| {
+            let of = |key: &str| record.payload.get(key).map_or("", String::as_str);
+            format!("{} by {}: {} {} {}", record.event, record.identity, of("hostname"), of("remove"), of("forced"))
+        };
+        let asked =
+            |record: &&jaco_state::AuditRecord| ["node_drain", "node_uncordon"].contains(&record.event.as_str());
+        world.view().audit().filter(asked).map(told).collect::<Vec<_>>()
+    };
+    ask(&world, "b", NodeOperationKind::Drain, false).unwrap();
+    ask(&world, "b", NodeOperationKind::Drain, false).unwrap();
+    assert_eq!(events(), ["node_drain by local: b false false"], "asking again goes on with it");
+    world.commit(intent::uncordon(&world.view(), &host("b"), "anna").unwrap()).unwrap();
+    assert_eq!(events()[1..], ["node_uncordon by anna: b  "]);
+    assert!(intent::uncordon(&world.view(), &host("b"), "anna").unwrap().is_empty(), "there is nothing to undo");
+    ask(&world, "b", NodeOperationKind::Remove, false).unwrap();
+    ask(&world, "b", NodeOperationKind::Remove, true).unwrap();
+    assert_eq!(events()[2..], ["node_drain by local: b true false", "node_drain by local: b true true"]);
+}
+
+#[test]
 fn a_drain_notes_where_everything_went_and_then_writes_nothing() {
     let world = World::new(&["a", "b", "c"]);
     let global = with_placement(service(1), Placement::Global);

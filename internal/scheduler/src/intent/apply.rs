@@ -8,7 +8,7 @@ use jaco_types::{
     RevisionKind, UserError,
 };
 
-use super::{begun, claims, resolved};
+use super::{audit_privileged, begun, claims, resolved};
 
 /// What a user applies, after the manifests were read and checked.
 #[derive(Debug, Clone)]
@@ -72,6 +72,7 @@ pub fn apply(view: &View, request: &ApplyRequest) -> Result<Applied, UserError> 
     });
     transaction.put(begun(name.clone(), revision, previous_revision, attempt));
     transaction.audit("apply", [("deployment", name.to_string()), ("revision", revision.to_string())]);
+    audit_privileged(&mut transaction, spec, &request.identity);
     Ok(Applied { transaction, revision, previous_revision })
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::departure::{check_drain, held_replicas};
 use jaco_state::{Transaction, View};
 use jaco_types::{
-    DataKey, ErrorCode, Hostname, JoinToken, Joiner, Node, NodeId, NodeOperation, NodeOperationKind,
-    NodeSchedulability, NodeState, NodeStatus, Tombstone, UserError,
+    ClusterMeta, DataKey, ErrorCode, Hostname, JoinToken, Joiner, Node, NodeId, NodeOperation, NodeOperationKind,
+    NodeSchedulability, NodeState, NodeStatus, Stored, Tombstone, UserError,
 };
 
 /// Longest life of a join token.
@@ -128,6 +128,11 @@ pub fn join(view: &View, joining: &Joining, certificate: String, copies: Vec<Dat
     transaction
         .check_unchanged::<JoinToken>(joining.token_hash.as_str(), view.version::<JoinToken>(&joining.token_hash));
     transaction.check_absent::<Node>(id.to_string()).check_absent::<Tombstone>(id.to_string());
+    // What the joiner is able to was compared with the level that this record says.
+    if let Some(cluster) = view.cluster() {
+        let key = cluster.key();
+        transaction.check_unchanged::<ClusterMeta>(key.clone(), view.version::<ClusterMeta>(&key));
+    }
     if let Some(token) = view.get::<JoinToken>(&joining.token_hash) {
         let public_key = node.public_keys.first().cloned().unwrap_or_default();
         transaction.put(JoinToken { used_by: Some(Joiner { public_key, node: id, certificate }), ..token.clone() });
@@ -191,6 +196,12 @@ pub fn operate(
     if known.is_none_or(|known| known.timed_out) {
         check_drain(view, node, force)?;
     }
+    let goes_on = known.is_some_and(|known| !known.timed_out && known.kind >= kind && (known.force || !force));
+    if !goes_on {
+        let removes = (kind == NodeOperationKind::Remove).to_string();
+        let payload = [("hostname", hostname.to_string()), ("remove", removes), ("forced", force.to_string())];
+        transaction.audit("node_drain", payload);
+    }
     let replicas = held_replicas(view, node.id);
     let operation = match known {
         Some(known) => NodeOperation {
@@ -245,6 +256,7 @@ pub fn uncordon(view: &View, hostname: &Hostname, actor: &str) -> Result<Transac
     }
     transaction.check_unchanged::<NodeOperation>(key.clone(), view.version::<NodeOperation>(&key));
     transaction.delete::<NodeOperation>(key.clone());
+    transaction.audit("node_uncordon", [("hostname", hostname.to_string())]);
     if let Some(status) = view.get::<NodeStatus>(&key)
         && matches!(status.state, NodeState::Draining | NodeState::DrainTimeout)
     {

@@ -3,7 +3,7 @@
 use jaco_state::{Transaction, View};
 use jaco_types::{Deployment, DeploymentName, DeploymentRevision, ErrorCode, RevisionKind, UserError};
 
-use super::{begun, claims, find_deployment, resolved};
+use super::{audit_privileged, begun, claims, find_deployment, resolved};
 
 /// A rollback that can be proposed. The caller may set its request id and reply.
 #[derive(Debug, Clone)]
@@ -51,5 +51,6 @@ pub fn rollback(view: &View, name: &DeploymentName, to: Option<u64>, identity: &
     transaction.put(DeploymentRevision { kind: RevisionKind::Rollback, ..revision.clone() });
     transaction.put(begun(name.clone(), target, previous, deployment.attempt + 1));
     transaction.audit("rollback", [("deployment", name.to_string()), ("revision", target.to_string())]);
+    audit_privileged(&mut transaction, &revision.spec, identity);
     Ok(RolledBack { transaction, revision: target, previous_revision: left })
 }

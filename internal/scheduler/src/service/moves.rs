@@ -3,7 +3,7 @@
 use jaco_types::Reschedule;
 
 use super::*;
-use crate::exclusive::MayStart;
+use crate::exclusive::{Claimed, MayStart};
 use crate::placement::Levelling;
 
 /// Suffix of the id under which a replica goes on serving on the node it leaves; the runtime gives its container that name.
@@ -15,6 +15,12 @@ pub(crate) fn is_leaving(record: &ReplicaDesired) -> bool {
         ReplicaIndex::Index(_) => record.id.as_str().ends_with(LEAVING),
         ReplicaIndex::Host(_) => false,
     }
+}
+
+/// Whether the node of a record says that exactly what this record asks for runs there.
+fn runs_alone(view: &View, record: &ReplicaDesired) -> bool {
+    observed(view, record)
+        .is_some_and(|observed| observed.state == ReplicaState::Running && observed.outgoing.is_none())
 }
 
 /// How a replica gets off its node.
@@ -67,7 +73,13 @@ impl<'a> Planner<'a, '_, '_> {
         }
         let slot = self.input.view.get::<ExclusiveSlot>(record.id.as_str());
         // Without a slot it is not known to have been given one: taken for held by the node it is on.
-        let held = ExclusiveSlot { replica: record.id.clone(), owner: record.node, epoch: 0, released: false };
+        let held = ExclusiveSlot {
+            replica: record.id.clone(),
+            owner: record.node,
+            epoch: 0,
+            stop_within: None,
+            released: false,
+        };
         let held = slot.unwrap_or(&held);
         // Any other node: the question is whether this one may still run it.
         let other = NodeId(held.owner.0.wrapping_add(1));
@@ -113,7 +125,14 @@ impl<'a> Planner<'a, '_, '_> {
             return None;
         }
         let view = self.input.view;
-        exclusive::take(view.get(record.id.as_str()), &record.id, record.node, view.index())
+        let claim = Claimed {
+            replica: &record.id,
+            node: record.node,
+            stop_within: ExclusiveSlot::time_to_stop(self.input.spec.container.stop_grace_period),
+            is_new: view.version::<ReplicaDesired>(record.id.as_str()).is_none(),
+            nothing_older_runs: record.spec_hash == self.hash && runs_alone(view, record),
+        };
+        exclusive::take(view.get(record.id.as_str()), &claim, view.index())
     }
 
     /// Gets a replica off its node and, when nothing has to be waited for, onto `node`, where it is counted already.
@@ -136,7 +155,7 @@ impl<'a> Planner<'a, '_, '_> {
             Departure::AtOnce => {}
         }
         if leaving.is_none() {
-            cluster.remove_load(seat.record.node, need_of(self.input.view, seat.record));
+            cluster.remove_load(seat.record.node, Need::of_replica(self.input.view, seat.record));
         }
         let record = self.renewed(cluster, seat, node);
         self.put(cluster, Put { record, placed: Some(node), leaving, slot: None }, true);

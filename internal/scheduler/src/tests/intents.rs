@@ -91,6 +91,31 @@ fn an_apply_writes_everything_of_the_revision() {
 }
 
 #[test]
+fn every_privileged_service_leaves_an_event_at_apply_and_at_rollback() {
+    let world = World::new(&["a"]);
+    let events = || {
+        let admitted = |record: &&jaco_state::AuditRecord| record.event == "privileged_workload_admitted";
+        let told = |record: &jaco_state::AuditRecord| {
+            let of = |key: &str| record.payload.get(key).cloned().unwrap_or_default();
+            format!("{} {} {} {}", of("deployment"), of("service"), of("identity"), of("fields"))
+        };
+        world.view().audit().filter(admitted).map(told).collect::<Vec<_>>()
+    };
+    let (mut both, mut one) = (service(1), service(1));
+    both.container.privileged = true;
+    both.container.security_opt = vec!["apparmor=unconfined".to_owned()];
+    one.container.security_opt = vec!["no-new-privileges".to_owned()];
+    world.apply(spec("shop", [("a", both), ("b", one), ("c", service(1))]));
+    let applied = ["shop a local privileged,security_opt", "shop b local security_opt"];
+    assert_eq!(events(), applied);
+    world.apply(spec("shop", [("c", service(1))]));
+    assert_eq!(events().len(), 2, "nothing of it is privileged any more");
+    let back = intent::rollback(&world.view(), &deployment("shop"), None, "anna").unwrap();
+    world.commit(back.transaction).unwrap();
+    assert_eq!(events()[2..], ["shop a anna privileged,security_opt", "shop b anna security_opt"]);
+}
+
+#[test]
 fn the_resolved_set_replaces_the_one_before() {
     let world = World::new(&["a"]);
     world.apply(shop(

@@ -162,6 +162,16 @@ fn replicas_of_a_dead_node_move_when_they_have_no_data_there() {
     );
     let slot = world.view().get::<ExclusiveSlot>("shop-exclusive-0").cloned().unwrap();
     assert_eq!((slot.owner, slot.released), (node_id("a"), false));
+    let view = world.view();
+    let events = view.audit().filter(|record| record.event == "replica_rescheduled");
+    let told: Vec<String> = events
+        .map(|record| {
+            let of = |key: &str| record.payload.get(key).map_or("", String::as_str);
+            format!("{} {}: {} -> {}, {}", record.identity, of("replica_id"), of("src"), of("dst"), of("reason"))
+        })
+        .collect();
+    let expected = [("always", "node_down"), ("web", "node_down"), ("data", "node_removed"), ("never", "node_removed")];
+    assert_eq!(told, expected.map(|(service, why)| format!("system shop-{service}-0: a -> b, {why}")));
 }
 
 #[test]

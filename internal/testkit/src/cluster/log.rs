@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jaco_controlplane::{
-    Completion, Demand, LogEntry, LogState, LogStorage, LogUsage, LogWrite, MemoryLog, Randomness, Room,
+    Completion, Demand, LogEntry, LogState, LogStorage, LogUsage, LogWrite, MemoryLog, Randomness, Room, Vote,
 };
 use tokio::sync::Notify;
 
@@ -30,6 +30,8 @@ struct Inner {
     is_on: bool,
     /// Proposers are told before anything is durable.
     lies: bool,
+    /// Votes for a node that a majority voted for, since somebody last asked.
+    elected: Vec<Vote>,
     sync_takes: Range<Duration>,
     syncs: u64,
 }
@@ -62,7 +64,16 @@ impl VolatileLog {
     /// An empty log whose syncs take this long.
     pub fn new(seed: u64, sync_takes: Range<Duration>) -> Self {
         let (written, durable) = (MemoryLog::default(), MemoryLog::default());
-        let inner = Inner { written, durable, queue: VecDeque::new(), is_on: true, lies: false, sync_takes, syncs: 0 };
+        let inner = Inner {
+            written,
+            durable,
+            queue: VecDeque::new(),
+            is_on: true,
+            lies: false,
+            elected: Vec::new(),
+            sync_takes,
+            syncs: 0,
+        };
         VolatileLog {
             inner: Mutex::new(inner),
             submitted: Notify::new(),
@@ -83,6 +94,11 @@ impl VolatileLog {
     /// From now on every write is said to be durable at once, which it is not: to see that somebody notices.
     pub fn lie(&self) {
         self.lock().lies = true;
+    }
+
+    /// The leaders that this node has learnt of since this was last asked: each as the vote that says so.
+    pub fn take_elected(&self) -> Vec<Vote> {
+        std::mem::take(&mut self.lock().elected)
     }
 
     /// The disk: makes durable what was submitted. One of this has to run while the power is on; it never ends by itself.
@@ -167,6 +183,9 @@ impl LogStorage for VolatileLog {
         if let Err(error) = copy(write.clone(), &inner.written) {
             drop(inner);
             return done(Err(error));
+        }
+        if let LogWrite::Vote(vote) = &write {
+            inner.elected.extend(Some(*vote).filter(|vote| vote.committed));
         }
         if inner.lies {
             let untold: Completion = Box::new(|_result| {});

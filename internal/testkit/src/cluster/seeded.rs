@@ -52,17 +52,20 @@ impl Clock for TokioClock {
     }
 }
 
-/// A [`TokioClock`] whose wall time somebody sets, forwards or back.
+/// A clock of a machine: it runs a little faster or slower than tokio's, and somebody sets its wall time, forwards or back.
 #[derive(Debug)]
 pub struct JumpingClock {
-    clock: TokioClock,
+    start: Instant,
+    wall_ms: u64,
+    /// What it gains, parts of a million.
+    gains_ppm: i32,
     jumped_ms: AtomicI64,
 }
 
 impl JumpingClock {
-    /// A clock that has not jumped yet, see [`TokioClock::new`].
-    pub fn new(wall_ms: u64) -> Self {
-        JumpingClock { clock: TokioClock::new(wall_ms), jumped_ms: AtomicI64::new(0) }
+    /// A clock that has not jumped yet, see [`TokioClock::new`]. In a million seconds it gains so many; negative: it loses them.
+    pub fn new(wall_ms: u64, gains_ppm: i32) -> Self {
+        JumpingClock { start: Instant::now(), wall_ms, gains_ppm, jumped_ms: AtomicI64::new(0) }
     }
 
     /// Moves the wall time by so many milliseconds.
@@ -73,10 +76,13 @@ impl JumpingClock {
 
 impl Clock for JumpingClock {
     fn now_ms(&self) -> u64 {
-        self.clock.now_ms().saturating_add_signed(self.jumped_ms.load(Ordering::Relaxed))
+        let elapsed = u64::try_from(self.monotonic().as_millis()).unwrap_or(u64::MAX);
+        self.wall_ms.saturating_add(elapsed).saturating_add_signed(self.jumped_ms.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
+        let elapsed = self.start.elapsed();
+        let gained = elapsed / 1_000_000 * self.gains_ppm.unsigned_abs();
+        if self.gains_ppm < 0 { elapsed.saturating_sub(gained) } else { elapsed.saturating_add(gained) }
     }
 }

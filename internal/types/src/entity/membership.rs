@@ -1,9 +1,11 @@
 //! Records about joining, leaving, and what only one node at a time may run.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::name::{Hostname, NodeId, ReplicaId};
-use crate::spec::serde_help::is_default;
+use crate::spec::serde_help::{is_default, nanos};
 
 /// Permission for one node to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +89,16 @@ pub struct MigratedReplica {
 impl ExclusiveSlot {
     /// As the owner: some node of an earlier life of the cluster may run it. No wait ends that, only an operator who says that it is off.
     pub const OLD_LIFE: NodeId = NodeId(0);
+
+    /// Grace of a container that names none: the engine's own default.
+    const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+    /// Within this time after the end of its node's lease an exclusive container with this stop grace has to be gone, where the cluster's
+    /// longest time for that is not shorter. Whole seconds, as an engine counts them, and not less than one: a kill takes its time.
+    pub fn time_to_stop(grace: Option<Duration>) -> Duration {
+        let seconds = grace.unwrap_or(Self::DEFAULT_GRACE).as_nanos().div_ceil(1_000_000_000).max(1);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
+    }
 }
 
 /// What an operator wants of a node.
@@ -119,6 +131,9 @@ pub struct ExclusiveSlot {
     pub owner: NodeId,
     /// Grows with each owner; the container knows it as `JACO_EPOCH`.
     pub epoch: u64,
+    /// The longest [`ExclusiveSlot::time_to_stop`] of what the owner may run by this right. `None`: not known, so the cluster's longest.
+    #[serde(default, skip_serializing_if = "is_default", with = "nanos")]
+    pub stop_within: Option<Duration>,
     /// Whether the owner has said that nothing of it runs any more.
     #[serde(default, skip_serializing_if = "is_default")]
     pub released: bool,

@@ -10,7 +10,6 @@ use rustix::process::Signal;
 use super::{Host, hold};
 use crate::options::JacodOptions;
 use crate::process::{PidRecord, Process, read_lossy};
-use crate::program::program;
 use crate::state::{read_json, write_json};
 
 /// How long a daemon may take to answer.
@@ -38,7 +37,8 @@ impl Host {
         self.ensure_awake()?;
         ensure!(!self.jacod().is_running(), "{} has a jacod already", self.name());
         std::fs::write(self.path("/etc/jaco/jacod.yaml")?, options.to_yaml())?;
-        let mut command = self.enter(&[&program("jacod").display().to_string()]);
+        let line = options.command();
+        let mut command = self.enter(&line.iter().map(String::as_str).collect::<Vec<_>>());
         for (name, value) in options.environment() {
             command.env(name, value);
         }

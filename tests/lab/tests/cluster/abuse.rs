@@ -15,6 +15,9 @@ use crate::workload::{apply, idle_project};
 /// The ports that are open to the network.
 const PORTS: [u16; 2] = [7000, 7001];
 
+/// The ingress's, where strangers are guests: it closes those that say nothing, or not all of a request.
+const INGRESS: u16 = 80;
+
 /// A client that says nothing sensible is closed within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -71,11 +74,18 @@ pub(crate) fn garbage_and_slow_clients_harm_nobody(rig: &mut Rig) -> anyhow::Res
         ("half a handshake", half.to_vec(), false),
         ("a slow handshake", half.iter().copied().chain([0; 200]).collect(), true),
     ];
+    let guests = [
+        ("noise", clients[0].1.clone(), false),
+        ("nothing", Vec::new(), false),
+        ("half a request", b"GET / HTTP/1.1\r\nHost: w".to_vec(), false),
+        ("a slow request", b"GET / HTTP/1.1\r\nHost: ".iter().copied().chain([b'x'; 200]).collect(), true),
+    ];
     let longest = rig.lab().network().inside(|| {
         std::thread::scope(|scope| {
             let mut waits = Vec::new();
-            for port in PORTS {
-                for (what, text, slowly) in &clients {
+            let of = |port: u16| if port == INGRESS { &guests[..] } else { &clients[..] };
+            for port in PORTS.into_iter().chain([INGRESS]) {
+                for (what, text, slowly) in of(port) {
                     let address = SocketAddr::from((target, port));
                     let work = move || is_closed(address, text, *slowly).with_context(|| format!("{what} on {port}"));
                     // In the namespace of the thread that starts them.

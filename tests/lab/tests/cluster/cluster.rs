@@ -13,6 +13,9 @@ pub(crate) const DOWN_AFTER: Duration = Duration::from_secs(5);
 /// Time for all nodes to agree after something was done.
 const SETTLED: Duration = Duration::from_secs(40);
 
+/// Time for daemons that are started together.
+const STARTED: Duration = Duration::from_secs(60);
+
 /// What the daemons here are started with.
 pub(crate) fn options() -> JacodOptions {
     JacodOptions::default().set("node_down_after", "5s").set("log_level", "debug")
@@ -28,6 +31,17 @@ pub(crate) struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     /// Init on host 1, joins of hosts 2 to `nodes` through it; returns when all are ready and the voters are as they should be.
     pub(crate) fn form(lab: &'a Lab, nodes: usize) -> anyhow::Result<Cluster<'a>> {
+        Cluster::form_of(lab, nodes, &options())
+    }
+
+    /// The same with daemons that are started with these options.
+    pub(crate) fn form_of(lab: &'a Lab, nodes: usize, options: &JacodOptions) -> anyhow::Result<Cluster<'a>> {
+        for number in 1..=nodes {
+            lab.host(number).spawn_jacod(options)?;
+        }
+        for number in 1..=nodes {
+            lab.host(number).jacod().wait_until_up(STARTED)?;
+        }
         let cluster = Cluster::found(lab, &[])?;
         for number in 2..=nodes {
             cluster.add(number, 1)?;
@@ -39,7 +53,9 @@ impl<'a> Cluster<'a> {
     /// A cluster of host 1 alone, with more arguments for init.
     pub(crate) fn found(lab: &'a Lab, arguments: &[&str]) -> anyhow::Result<Cluster<'a>> {
         let first = lab.host(1);
-        first.start_jacod(&options())?;
+        if !first.jacod().is_running() {
+            first.start_jacod(&options())?;
+        }
         let mut all = vec!["cluster", "init", "--no-systemd-enable"];
         all.extend(arguments);
         let founded = first.jaco_json(&all)?;
@@ -133,6 +149,24 @@ impl<'a> Cluster<'a> {
     }
 }
 
+/// A condition of a node, as a status tells it.
+pub(crate) fn condition(status: &Value, node: usize, condition: &str) -> Option<String> {
+    let name = format!("host{node}");
+    let node = nodes(status).iter().find(|one| one["hostname"] == name.as_str())?;
+    node["status_details"][condition].as_str().map(str::to_owned)
+}
+
+/// Waits until a host says that a node has this condition, or has it no more; gives the time it took.
+pub(crate) fn condition_becomes(asked: &Host, node: usize, name: &str, there: bool) -> anyhow::Result<Duration> {
+    let begin = std::time::Instant::now();
+    let what = format!("{} says that host{node} has the condition {name}: {there}", asked.name());
+    eventually(Duration::from_secs(20), &what, || {
+        let status = cluster_status(asked).map_err(|error| format!("{error:#}"))?;
+        if condition(&status, node, name).is_some() == there { Ok(()) } else { Err(status.to_string()) }
+    })?;
+    Ok(begin.elapsed())
+}
+
 /// Voters by the contract's table.
 pub(crate) fn voters(members: usize) -> usize {
     match members {
@@ -166,7 +200,7 @@ pub(crate) fn join(host: &Host, peer: &Host, token: &str) -> anyhow::Result<Outp
 /// Fails unless the command ended with this exit code and one of these error codes; gives the error.
 pub(crate) fn refusal(output: &Output, exit: i32, codes: &[&str]) -> anyhow::Result<Value> {
     let said = format!("it ended with {}\nstdout: {}\nstderr: {}", output.status, output.stdout, output.stderr);
-    let line = output.stderr.lines().find(|line| line.starts_with('{'));
+    let line = output.stderr.lines().find(|line| line.starts_with("{\"error\""));
     let value: Value = serde_json::from_str(line.with_context(|| format!("no error object; {said}"))?)?;
     let code = value["error"]["code"].as_str().unwrap_or_default();
     ensure!(codes.contains(&code) && output.status == exit, "{codes:?} with exit code {exit} expected; {said}");
@@ -188,6 +222,6 @@ pub(crate) fn erase(host: &Host) -> anyhow::Result<()> {
     host.wait_for_docker(Duration::from_secs(60))?;
     let script = "containers=$(docker ps --all --quiet)\n[ -z \"$containers\" ] || docker rm --force --volumes $containers\n\
                   networks=$(docker network ls --quiet --filter type=custom)\n[ -z \"$networks\" ] || docker network rm $networks\n\
-                  find /var/lib/jaco -mindepth 1 -delete";
+                  ip address flush dev eth0 secondary\nfind /var/lib/jaco -mindepth 1 -delete";
     host.run(&["sh", "-ec", script])?.ok().map(|_| ()).context("clearing a host")
 }

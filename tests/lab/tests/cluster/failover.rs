@@ -8,9 +8,13 @@ use jaco_e2e::announce;
 use crate::Rig;
 use crate::cluster::{Cluster, DOWN_AFTER, options};
 use crate::workload::{answers, ask, deploy, engines_agree, spread};
+use crate::writers::while_writing;
 
 /// After a node is down its replicas run elsewhere within this time.
 const REPLACED: Duration = Duration::from_secs(5);
+
+/// No loss of a node may hold writes up for longer.
+const NO_WRITE: Duration = Duration::from_secs(5);
 
 /// Enough for what has no bar of its own.
 const LONG: Duration = Duration::from_secs(60);
@@ -95,25 +99,39 @@ fn revive(cluster: &Cluster<'_>, number: usize) -> anyhow::Result<()> {
     cluster.host(number).start_jacod(&options()).map(|_| ())
 }
 
-/// Each in turn, the leader among them: what the dead one ran runs elsewhere, and the cluster is whole again afterwards.
+/// Each in turn, the leader among them, under writes on all of them: what the dead one ran runs elsewhere, nothing acknowledged is lost,
+/// and the cluster is whole again afterwards.
 pub(crate) fn each_host_is_killed_in_turn(rig: &mut Rig) -> anyhow::Result<()> {
     let cluster = rig.cluster(3)?;
+    let all = cluster.hosts(&[1, 2, 3]);
     deploy(cluster.host(1), "web", 3)?;
-    let mut times = Vec::new();
-    for victim in 1..=3 {
-        let witness = victim % 3 + 1;
-        let left: Vec<usize> = (1..=3).filter(|number| *number != victim).collect();
-        let led = cluster.leader(&[1, 2, 3])? == victim;
-        let begin = Instant::now();
-        cluster.host(victim).kill()?;
-        // A new leader grants everybody a full period first.
-        let grace = if led { Duration::from_secs(5) } else { Duration::ZERO };
-        spread(cluster.host(witness), "web", 3, &left, DOWN_AFTER + REPLACED + grace)?;
-        times.push((led, begin.elapsed()));
-        revive(&cluster, victim)?;
-        cluster.settled(&[1, 2, 3])?;
-        spread(cluster.host(witness), "web", 3, &[1, 2, 3], LONG)?;
-    }
+    let (times, report) = while_writing(&all, || {
+        let mut times = Vec::new();
+        for victim in 1..=3 {
+            times.push(kill_and_revive(&cluster, victim)?);
+        }
+        Ok(times)
+    })?;
     announce(&format!("killed (whether it led, time until replaced): {times:.2?}"));
-    engines_agree(cluster.host(1), &cluster.hosts(&[1, 2, 3]), "web", LONG)
+    announce(&report.summary());
+    report.check(&all)?;
+    let gap = report.longest_gap();
+    ensure!(gap <= NO_WRITE, "no write was accepted for {gap:.2?}");
+    engines_agree(cluster.host(1), &all, "web", LONG)
+}
+
+fn kill_and_revive(cluster: &Cluster<'_>, victim: usize) -> anyhow::Result<(bool, Duration)> {
+    let witness = victim % 3 + 1;
+    let left: Vec<usize> = (1..=3).filter(|number| *number != victim).collect();
+    let led = cluster.leader(&[1, 2, 3])? == victim;
+    let begin = Instant::now();
+    cluster.host(victim).kill()?;
+    // A new leader grants everybody a full period first.
+    let grace = if led { Duration::from_secs(5) } else { Duration::ZERO };
+    spread(cluster.host(witness), "web", 3, &left, DOWN_AFTER + REPLACED + grace)?;
+    let replaced = begin.elapsed();
+    revive(cluster, victim)?;
+    cluster.settled(&[1, 2, 3])?;
+    spread(cluster.host(witness), "web", 3, &[1, 2, 3], LONG)?;
+    Ok((led, replaced))
 }

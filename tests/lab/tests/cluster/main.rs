@@ -4,28 +4,37 @@
 
 mod abuse;
 mod backups;
+mod clocks;
 mod cluster;
+mod debugging;
+mod disks;
 mod failover;
 mod forming;
 mod growth;
 mod joining;
 mod leader;
 mod leaving;
+mod links;
 mod losses;
 mod partition;
+mod recovery;
 mod remote;
+mod upgrade;
 mod workload;
 mod writers;
 
 use std::process::ExitCode;
 
 use jaco_e2e::{Case, Shared, run};
-use jaco_lab::{Capability, Host, Lab, LabOptions, can_run};
+use jaco_lab::{Capabilities, Capability, DataDisk, Host, Lab, LabOptions, can_run};
 
 use cluster::Cluster;
 
 /// As many hosts as the largest case needs.
 const HOSTS: usize = 5;
+
+/// Size of the hosts' data disks where they can have a limit: several times what a case writes.
+const DATA_DISK_MIB: u32 = 512;
 
 /// Hosts with engines and the web image; every case begins with no cluster on them.
 pub(crate) struct Rig {
@@ -46,7 +55,9 @@ impl Rig {
 
 impl Shared for Rig {
     fn start() -> anyhow::Result<Rig> {
-        let rig = Rig { lab: Lab::start(LabOptions { hosts: HOSTS, ..LabOptions::default() })? };
+        let limited = Capabilities::detect().missing(Capability::Ext4).is_none();
+        let data_disk = if limited { DataDisk::Ext4 { mib: DATA_DISK_MIB } } else { DataDisk::Folder };
+        let rig = Rig { lab: Lab::start(LabOptions { hosts: HOSTS, data_disk, ..LabOptions::default() })? };
         rig.lab.build_web_image()?;
         Ok(rig)
     }
@@ -98,6 +109,14 @@ const CASES: &[Case<Rig>] = &[
     ("a_dead_node_is_removed_by_force", leaving::a_dead_node_is_removed_by_force),
     ("a_lost_majority_comes_back", losses::a_lost_majority_comes_back),
     ("a_node_that_lost_its_disk_is_replaced", losses::a_node_that_lost_its_disk_is_replaced),
+    ("the_only_survivor_recovers_the_cluster", recovery::the_only_survivor_recovers_the_cluster),
+    ("the_data_key_is_rotated_under_writes", recovery::the_data_key_is_rotated_under_writes),
+    ("writes_go_on_when_a_disk_is_full", disks::writes_go_on_when_a_disk_is_full),
+    ("writes_go_on_over_bad_links", links::writes_go_on_over_bad_links),
+    ("a_node_moves_to_another_address", links::a_node_moves_to_another_address),
+    ("a_clock_that_jumps_moves_nothing", clocks::a_clock_that_jumps_moves_nothing),
+    ("members_are_upgraded_one_after_the_other", upgrade::members_are_upgraded_one_after_the_other),
+    ("a_bundle_shows_every_node_and_no_secret", debugging::a_bundle_shows_every_node_and_no_secret),
     ("garbage_and_slow_clients_harm_nobody", abuse::garbage_and_slow_clients_harm_nobody),
     ("ten_thousand_connections_harm_nobody", abuse::ten_thousand_connections_harm_nobody),
     ("a_request_that_is_too_large_is_refused", abuse::a_request_that_is_too_large_is_refused),

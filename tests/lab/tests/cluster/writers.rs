@@ -142,12 +142,19 @@ fn write(hosts: &[&Host], number: usize, stop: &AtomicBool) -> anyhow::Result<(V
         let project = idle_project(&deployment)?;
         let host = hosts.get(at % hosts.len()).context("no host")?;
         // As long as a user would wait for one command while a leader is chosen.
-        let output = host.jaco_within(Duration::from_secs(30), &["apply", &project.jaco(), "--timeout", "20s"])?;
-        if output.is_success() {
-            acknowledged.push(Ack { deployment, at: Instant::now() });
-        } else {
-            failures.push(code_of(&output.stderr));
-            at += 1;
+        let output = host.jaco_within(Duration::from_secs(30), &["apply", &project.jaco(), "--timeout", "20s"]);
+        match output {
+            Ok(output) if output.is_success() => acknowledged.push(Ack { deployment, at: Instant::now() }),
+            Ok(output) => {
+                failures.push(code_of(&output.stderr));
+                at += 1;
+            }
+            // Killed before or while the client was started on it.
+            Err(_) if !host.is_running() => {
+                failures.push("host off".to_owned());
+                at += 1;
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok((acknowledged, failures))
@@ -155,6 +162,10 @@ fn write(hosts: &[&Host], number: usize, stop: &AtomicBool) -> anyhow::Result<(V
 
 /// `no_leader` of `Error: no_leader: …`.
 fn code_of(stderr: &str) -> String {
+    // The host was killed while the client was started or ran.
+    if stderr.is_empty() || stderr.starts_with("jaco-lab:") {
+        return "host off".to_owned();
+    }
     let line = stderr.lines().find_map(|line| line.strip_prefix("Error: "));
     line.and_then(|line| line.split(':').next()).unwrap_or(stderr).trim().to_owned()
 }

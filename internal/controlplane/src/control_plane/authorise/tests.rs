@@ -45,7 +45,7 @@ fn subnet(node: NodeId, cidr: &str) -> Subnet {
 }
 
 fn slot(replica: &ReplicaDesired, owner: NodeId, released: bool) -> ExclusiveSlot {
-    ExclusiveSlot { replica: replica.id.clone(), owner, epoch: 4, released }
+    ExclusiveSlot { replica: replica.id.clone(), owner, epoch: 4, stop_within: None, released }
 }
 
 fn status(node: NodeId) -> NodeStatus {

@@ -207,17 +207,22 @@ fn garbage_behind_the_last_record_is_cut_off() {
 }
 
 #[test]
-fn another_incarnation_and_a_newer_format_are_refused_by_name() {
+fn another_incarnation_and_another_format_are_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let files = sample(directory.path());
     let other = super::FileLogOptions { incarnation: 5, ..options(directory.path()) };
     assert!(matches!(FileLog::open(other), Err(LogOpenError::WrongIncarnation { expected: 5, .. })));
     let path = segment_path(directory.path(), 0);
-    let mut newer = files[&path].clone();
-    newer[8] = 2;
-    newer[12..16].fill(0);
-    let crc = crc32fast::hash(&newer[..SEGMENT_HEADER as usize]);
-    newer[12..16].copy_from_slice(&crc.to_le_bytes());
-    fs::write(&path, newer).unwrap();
-    assert!(matches!(assert_refused(directory.path(), "newer format"), LogOpenError::NewerFormat { found: 2, .. }));
+    for (format, way_out) in [(1, "make a backup with that jacod"), (3, "start the version of jacod that wrote it")] {
+        let mut other = files[&path].clone();
+        other[8] = format;
+        other[12..16].fill(0);
+        let crc = crc32fast::hash(&other[..SEGMENT_HEADER as usize]);
+        other[12..16].copy_from_slice(&crc.to_le_bytes());
+        fs::write(&path, other).unwrap();
+        let error = assert_refused(directory.path(), "another format");
+        assert!(matches!(error, LogOpenError::OtherFormat { found, .. } if found == u32::from(format)));
+        let told = error.to_string();
+        assert!(told.contains(way_out) && told.contains("Nothing was changed"), "{told}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A segment as the first version wrote it. It must open for ever, and today's code must write the same bytes.
+//! A segment as format 2 has it: it must open, and today's code must write the same bytes. Nothing was released with format 1.
 //! `JACO_BLESS=1 cargo test` writes the fixture anew; doing so breaks reading what is out there, unless the format version grew.
 
 use std::fs;
@@ -12,7 +12,7 @@ use super::super::{FileLog, LogStorage, LogWrite};
 use super::{id, options, write};
 
 fn fixture() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/segment-v1.bin")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/segment-v2.bin")
 }
 
 fn writes() -> Vec<LogWrite> {
@@ -38,6 +38,20 @@ fn writes() -> Vec<LogWrite> {
     ]
 }
 
+#[test]
+fn a_segment_of_format_1_is_refused_with_the_way_out_and_stays_as_it_is() {
+    let old = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/segment-v1.bin");
+    let directory = tempfile::tempdir().unwrap();
+    let path = segment_path(directory.path(), 0);
+    fs::copy(&old, &path).unwrap();
+    let told = FileLog::open(options(directory.path())).err().unwrap().to_string();
+    assert!(
+        told.contains("has format 1, this version reads 2") && told.contains("make a backup with that jacod"),
+        "{told}"
+    );
+    assert_eq!(fs::read(path).unwrap(), fs::read(old).unwrap());
+}
+
 /// The first segment after those writes.
 fn written() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
@@ -50,7 +64,7 @@ fn written() -> Vec<u8> {
 }
 
 #[test]
-fn a_segment_of_the_first_version_opens() {
+fn a_segment_of_this_format_opens() {
     if std::env::var_os("JACO_BLESS").is_some() {
         fs::create_dir_all(fixture().parent().unwrap()).unwrap();
         fs::write(fixture(), written()).unwrap();
@@ -71,7 +85,7 @@ fn a_segment_of_the_first_version_opens() {
 }
 
 #[test]
-fn todays_records_have_the_bytes_of_the_first_version() {
+fn todays_records_have_the_bytes_of_the_fixture() {
     use super::super::frame::read_frame;
     use super::super::record::{Record, RecordKind};
     use super::super::segment::SEGMENT_HEADER;

@@ -44,7 +44,13 @@ fn old_cluster() -> Founded {
     }
     // Of the other one nothing was written yet when the state was taken.
     let id = replica_desired(&deployed.revision, "db", 0, &founded.node).id;
-    transaction.put(ExclusiveSlot { replica: id, owner: founded.node.id, epoch: 4, released: false });
+    transaction.put(ExclusiveSlot {
+        replica: id,
+        owner: founded.node.id,
+        epoch: 4,
+        stop_within: None,
+        released: false,
+    });
     transaction.put(join_token());
     founded.commit(transaction);
     founded

@@ -167,6 +167,10 @@ impl Keeper {
                 tracing::debug!(replica = %outcome.id, %reason, "the engine is away; the step is tried again");
                 memory.step_postponed(now);
             }
+            Err(StepError::Denied(reason)) => {
+                tracing::debug!(replica = %outcome.id, %reason, "the step is tried again");
+                memory.step_postponed(now);
+            }
             Err(StepError::ImageGone) => {
                 memory.image = ImageState::Unknown;
                 memory.step_postponed(now);

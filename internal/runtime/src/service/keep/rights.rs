@@ -1,9 +1,11 @@
 //! The loop's part in running exclusive replicas: it knows the lease, charges the guard, and wakes when the lease ends.
 
+use jaco_types::ExclusiveSlot;
 use tokio::sync::watch;
 
 use super::*;
-use crate::lease::{Lease, Rights, epoch_of};
+use crate::labels::epoch_of;
+use crate::lease::{Lease, Rights};
 use crate::plan::Plan;
 
 /// A guard that was not there is looked for again after this time.
@@ -43,7 +45,7 @@ pub(super) fn guarded(world: &World<'_>, plan: &Plan) -> BTreeMap<String, Durati
     exclusive
         // One that is between two states, or that a step is at, may be up the next moment.
         .filter(|container| container.is_up() || is_started(container) || is_busy(container) || is_changing(container))
-        .map(|container| (container.id.clone(), container.stop_grace.unwrap_or(crate::plan::DEFAULT_GRACE)))
+        .map(|container| (container.id.clone(), ExclusiveSlot::time_to_stop(container.stop_grace)))
         .collect()
 }
 
@@ -67,7 +69,7 @@ impl Keeper {
         let node = self.shared.node;
         let view = self.shared.store.view();
         !self.charged.containers.is_empty()
-            || view.list::<jaco_types::ExclusiveSlot>().any(|slot| slot.owner == node && !slot.released)
+            || view.list::<ExclusiveSlot>().any(|slot| slot.owner == node && !slot.released)
     }
 
     /// What may run of exclusive replicas now. Whether a guard is there is asked only where one is needed.

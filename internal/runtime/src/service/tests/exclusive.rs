@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use jaco_state::Clock;
+use futures_util::FutureExt;
+use jaco_state::{Clock, Commit, Leadership, ProposeError, TooManyWatchers, Transaction, View, WatchFrom, Watcher};
 use jaco_types::{NodeOperation, NodeOperationKind, ReplicaId};
 
 use super::*;
@@ -32,7 +33,64 @@ impl Guard for FakeGuard {
     }
 }
 
+/// What the cluster answers to a read, while this node's own view stays as it is.
+#[derive(Clone)]
+enum Answer {
+    /// The same.
+    Same,
+    /// It has moved on to this.
+    View(View),
+    /// It cannot.
+    Refused(ProposeError),
+    /// It never does.
+    Never,
+}
+
+/// The store of a node that may be behind its cluster.
+struct Behind {
+    local: Arc<LocalStore>,
+    answer: Mutex<Answer>,
+    reads: AtomicU64,
+}
+
+impl Store for Behind {
+    fn propose(&self, transaction: Transaction) -> jaco_state::BoxFuture<'_, Result<Commit, ProposeError>> {
+        self.local.propose(transaction)
+    }
+
+    fn view(&self) -> View {
+        self.local.view()
+    }
+
+    fn linearizable_view(&self) -> jaco_state::BoxFuture<'_, Result<View, ProposeError>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        match self.answer.lock().unwrap().clone() {
+            Answer::Same => self.local.linearizable_view(),
+            Answer::View(view) => std::future::ready(Ok(view)).boxed(),
+            Answer::Refused(error) => std::future::ready(Err(error)).boxed(),
+            Answer::Never => std::future::pending().boxed(),
+        }
+    }
+
+    fn reached(&self, index: u64) -> jaco_state::BoxFuture<'_, Result<View, ProposeError>> {
+        self.local.reached(index)
+    }
+
+    fn watch(&self, from: WatchFrom) -> Watcher {
+        self.local.watch(from)
+    }
+
+    fn watch_client(&self, from: WatchFrom) -> Result<Watcher, TooManyWatchers> {
+        self.local.watch_client(from)
+    }
+
+    fn leadership(&self) -> Leadership {
+        self.local.leadership()
+    }
+}
+
 struct Lab {
+    store: Arc<Behind>,
     fixture: Fixture,
     guard: Arc<FakeGuard>,
     lease: LeaseHandle,
@@ -49,15 +107,19 @@ impl Lab {
         let bench = Bench::new(clock.clone(), "c1", "10.244.0.0/16");
         let engine = FakeEngine::new(clock.clone());
         engine.state().images.push("image".to_owned());
-        let store: Arc<dyn Store> = bench.store.clone();
+        let answer = Mutex::new(Answer::Same);
+        let store = Arc::new(Behind { local: bench.store.clone(), answer, reads: AtomicU64::new(0) });
         let lease = LeaseHandle::default();
         let exclusive = Exclusive { lease: lease.clone(), clock: clock.clone(), guard: guard.clone() };
-        let options =
-            Options { clock: clock.clone(), exclusive: Some(exclusive), ..Options::new(engine.clone(), store, NODE) };
+        let options = Options {
+            clock: clock.clone(),
+            exclusive: Some(exclusive),
+            ..Options::new(engine.clone(), store.clone(), NODE)
+        };
         let runtime = Arc::new(Runtime::new(options));
         let mut fixture = Fixture { bench, engine, runtime, stop: CancellationToken::new(), tasks: Default::default() };
         fixture.run();
-        Lab { fixture, guard, lease, clock }
+        Lab { store, fixture, guard, lease, clock }
     }
 
     fn want(&self) {
@@ -69,7 +131,7 @@ impl Lab {
     fn give_slot(&self, epoch: u64) {
         let mut transaction = jaco_state::Transaction::new("test");
         let replica = ReplicaId::new("shop-web-0").unwrap();
-        transaction.put(ExclusiveSlot { replica, owner: NODE, epoch, released: false });
+        transaction.put(ExclusiveSlot { replica, owner: NODE, epoch, stop_within: None, released: false });
         self.fixture.bench.store.commit(transaction).unwrap();
     }
 
@@ -151,6 +213,88 @@ async fn a_guard_that_was_faster_is_no_failure_of_the_replica() {
         assert!(lab.up().is_empty());
     }
     assert_eq!(lab.fixture.bench.observed("shop-web-0").unwrap().failures, 0);
+}
+
+/// The slot as the cluster has it, beside what this node has applied.
+fn cluster_with(slot: Option<ExclusiveSlot>) -> View {
+    let store = LocalStore::new(TokioClock::start());
+    let mut transaction = Transaction::new("test");
+    transaction.put(testing::cluster("c1", "10.244.0.0/16"));
+    if let Some(slot) = slot {
+        transaction.put(slot);
+    }
+    store.commit(transaction).unwrap();
+    store.view()
+}
+
+/// This node has applied that the slot is its own, and the cluster has gone on since: nothing may be started by the old word.
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_by_a_view_that_is_behind_the_cluster() {
+    let replica = ReplicaId::new("shop-web-0").unwrap();
+    let held = ExclusiveSlot { replica, owner: NODE, epoch: 3, stop_within: None, released: false };
+    let short = Some(Duration::from_secs(2));
+    let answers = [
+        ("another owner", Answer::View(cluster_with(Some(ExclusiveSlot { owner: NodeId(99), ..held.clone() })))),
+        ("another epoch", Answer::View(cluster_with(Some(ExclusiveSlot { epoch: 4, ..held.clone() })))),
+        ("released", Answer::View(cluster_with(Some(ExclusiveSlot { released: true, ..held.clone() })))),
+        ("less time to stop", Answer::View(cluster_with(Some(ExclusiveSlot { stop_within: short, ..held })))),
+        ("no slot", Answer::View(cluster_with(None))),
+        ("no leader", Answer::Refused(ProposeError::NoLeader)),
+        ("no answer", Answer::Never),
+    ];
+    for (what, answer) in answers {
+        let lab = Lab::new();
+        lab.want();
+        lab.lend(3_600);
+        // What the loop reads at its own start is no answer yet.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = lab.store.reads.load(Ordering::Relaxed);
+        *lab.store.answer.lock().unwrap() = answer;
+        lab.give_slot(3);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(lab.fixture.engine.state().containers.len(), 1, "{what}: it is made");
+        let calls = lab.fixture.engine.state().calls.clone();
+        assert!(!calls.iter().any(|call| call.starts_with("start")), "{what}: {calls:?}");
+        let reads = lab.store.reads.load(Ordering::Relaxed) - before;
+        assert!((2..=20).contains(&reads), "{what}: it is asked again, and not too often: {reads}");
+        let observed = lab.fixture.bench.observed("shop-web-0").unwrap();
+        assert_eq!((observed.failures, observed.code), (0, None), "{what}: that is no failure of the replica");
+        *lab.store.answer.lock().unwrap() = Answer::Same;
+        lab.until_up(1).await;
+    }
+}
+
+/// The answer came, and the lease ended while it was waited for.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ends_during_the_read_starts_nothing() {
+    let lab = Lab::new();
+    lab.want();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    *lab.store.answer.lock().unwrap() = Answer::Never;
+    lab.lend(3);
+    lab.give_slot(3);
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    *lab.store.answer.lock().unwrap() = Answer::Same;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(lab.up().is_empty());
+    assert!(!lab.fixture.engine.state().calls.iter().any(|call| call.starts_with("start")));
+}
+
+/// One that has run before is started again by the same rule.
+#[tokio::test(start_paused = true)]
+async fn a_restart_asks_the_cluster_as_well() {
+    let lab = Lab::new();
+    lab.want();
+    lab.give_slot(3);
+    lab.lend(3_600);
+    lab.until_up(1).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    *lab.store.answer.lock().unwrap() = Answer::Refused(ProposeError::QuorumLost);
+    lab.fixture.engine.exit("shop-web-0", 1);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(lab.up().is_empty());
+    *lab.store.answer.lock().unwrap() = Answer::Same;
+    lab.until_up(1).await;
 }
 
 #[tokio::test(start_paused = true)]

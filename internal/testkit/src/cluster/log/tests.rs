@@ -7,7 +7,7 @@ use jaco_controlplane::{LogId, Payload, Vote};
 use super::*;
 
 fn entries(indexes: Range<u64>) -> LogWrite {
-    let id = |index| LogId { term: 1, node_id: 1, index };
+    let id = |index| LogId { term: 1, index };
     LogWrite::Append(indexes.map(|index| LogEntry { id: id(index), payload: Some(Payload::Blank(true)) }).collect())
 }
 
