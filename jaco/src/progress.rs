@@ -7,7 +7,19 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::terminal::stderr_is_terminal;
 use crate::text::one_line;
-use crate::wait::Step;
+
+/// One replica on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Replica id.
+    pub id: String,
+    /// What it is doing or waiting for.
+    pub doing: String,
+    /// Whether it has arrived.
+    pub done: bool,
+    /// Whether an image is being pulled for it.
+    pub pulls: bool,
+}
 
 /// Lines that follow the replicas of a change.
 pub struct Progress {

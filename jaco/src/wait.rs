@@ -6,7 +6,7 @@ use jaco_client::{Client, Deadline};
 use jaco_proto::v1::{Replica, StatusRequest, StatusResponse};
 use jaco_types::{DeploymentStatus, ErrorCode, ReplicaState, UserError};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Step};
 use crate::snapshots::Snapshots;
 use crate::text::duration;
 use crate::view::change::Outcome;
@@ -37,19 +37,6 @@ pub enum Verdict {
     Waiting,
     /// It will not get there by itself.
     Aborted(UserError),
-}
-
-/// One replica on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// Replica id.
-    pub id: String,
-    /// What it is doing or waiting for.
-    pub doing: String,
-    /// Whether it has arrived.
-    pub done: bool,
-    /// Whether an image is being pulled for it.
-    pub pulls: bool,
 }
 
 /// Judges one snapshot. Error: a state that this client does not know.

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::Api;
 use crate::access::judge_node;
 use crate::answer_stream::AnswerStream;
+use crate::ending::Ending;
 use crate::serve::ServeError;
 use crate::tls_listener::{PortLimits, TlsPeer, accept};
 
@@ -213,6 +214,10 @@ pub async fn serve_members(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (connections, incoming) = mpsc::channel(STREAM_BUFFER);
+    let closed = CancellationToken::new();
+    let _closes = closed.clone().drop_guard();
+    let incoming = ReceiverStream::new(incoming)
+        .map(move |session: std::io::Result<_>| session.map(|session| Ending::new(session, &closed)));
     let service = InternalServer::new(api)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -222,7 +227,7 @@ pub async fn serve_members(
         .initial_stream_window_size(Some(1 << 20))
         .initial_connection_window_size(Some(4 << 20))
         .add_service(service)
-        .serve_with_incoming(ReceiverStream::new(incoming));
+        .serve_with_incoming(incoming);
     let accept = accept(listener, acceptor, limits, connections, stop.clone());
     tokio::select! {
         result = async { tokio::try_join!(

@@ -12,6 +12,7 @@ mod backup;
 mod caller;
 mod cluster;
 mod deploy;
+mod ending;
 mod facilities;
 mod guard;
 mod internal;

@@ -24,6 +24,7 @@ use tonic::transport::server::Connected;
 
 use crate::Api;
 use crate::caller::Peer;
+use crate::ending::Ending;
 use crate::guard::Guard;
 use crate::prompt::Prompt;
 use crate::renewal::Renewal;
@@ -52,7 +53,8 @@ pub enum ServeError {
     Accept(#[source] std::io::Error),
 }
 
-/// Serves the API on a Unix socket until `stop`; then no call is taken, and those under way have the limits' `drain` to end.
+/// Serves the API on a Unix socket until `stop`; then no call is taken, and those under way have the limits' `drain` to end, after which
+/// every connection is closed. Cancelling the future closes them at once.
 ///
 /// # Errors
 /// The listener or the HTTP/2 server failed.
@@ -66,7 +68,7 @@ pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToke
 /// what is judged at every call.
 ///
 /// A connection over the limits, one whose handshake fails or takes too long, and one that then says nothing for ten seconds is
-/// closed. Cancelling the future closes every connection.
+/// closed.
 ///
 /// # Errors
 /// The listener or the HTTP/2 server failed.
@@ -94,6 +96,9 @@ where
     I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let limits = api.parts().limits.clone();
+    let closed = CancellationToken::new();
+    let _closes = closed.clone().drop_guard();
+    let incoming = incoming.map(move |session| session.map(|session| Ending::new(session, &closed)));
     let guard = Guard::new(api.parts().store.clone(), api.parts().consensus.clone());
     let deploy = DeployServer::new(api.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)

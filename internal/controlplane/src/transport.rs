@@ -5,9 +5,10 @@
 //! [`ControlPlane`](crate::ControlPlane) implements. The service over the network carries the encoded bytes of both, once as a call
 //! and once as a stream of each.
 
-mod gathered;
 mod members;
 mod message;
+mod proposal;
+mod refusal;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -17,15 +18,17 @@ use futures_util::Stream;
 use jaco_state::BoxFuture;
 use jaco_types::NodeId;
 
-pub(crate) use gathered::{ProposalsAnswer, ProposalsRequest};
 pub use members::PeerTransport;
 pub(crate) use message::{
-    AppendAnswer, AppendRequest, ChunkAnswer, Committed, FailedPosition, Flushed, MissingLog, OtherVote,
-    ProposalAnswer, ProposalRequest, ReadIndex, ReadIndexAnswer, SnapshotChunk, SnapshotId, TransferAnswer,
-    TransferOutcome, TransferRequest, VoteAnswer, VoteRequest,
+    AppendAnswer, AppendRequest, ChunkAnswer, Flushed, MissingLog, OtherVote, PeerAnswer, PeerCall, ReadIndex,
+    ReadIndexAnswer, SnapshotChunk, SnapshotId, TransferAnswer, TransferOutcome, TransferRequest, VoteAnswer,
+    VoteRequest, append_answer,
 };
-pub use message::{MessageError, PEER_FORMAT, PeerRequest, PeerResponse, Refusal, RefusalCode};
-pub(crate) use message::{PeerAnswer, PeerCall, ProposalOutcome, append_answer};
+pub use message::{MessageError, PEER_FORMAT, PeerRequest, PeerResponse};
+pub(crate) use proposal::{
+    Committed, FailedPosition, ProposalAnswer, ProposalOutcome, ProposalRequest, ProposalsAnswer, ProposalsRequest,
+};
+pub use refusal::{Refusal, RefusalCode};
 
 /// A stream that can move between threads.
 pub type BoxStream<T> = Pin<Box<dyn Stream<Item = T> + Send + 'static>>;

@@ -143,3 +143,18 @@ async fn following_goes_on_when_the_same_container_is_started_again() {
     assert_eq!(lines, ["life 1", "life 2", "life 3"], "each once, although every reading begins with the first");
     server.end().await;
 }
+
+/// The HTTP/2 library serves a connection in a task of its own: without help it would go on to be served by a life that is over.
+#[tokio::test]
+async fn no_connection_outlives_its_server() {
+    let limits = Limits { drain: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::start(cluster_store(&["node-a"]), limits).await;
+    let mut changes = server.watch().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
+    let mut others = server.deploy();
+    server.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), server.serving).await.unwrap().unwrap().unwrap();
+    let ended = async { while let Ok(Some(_change)) = changes.message().await {} };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("a stream went on after its server");
+    let asked = others.status(v1::StatusRequest::default()).await;
+    assert!(asked.is_err(), "{asked:?}");
+}

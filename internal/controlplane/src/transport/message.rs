@@ -8,7 +8,8 @@ use jaco_state::{Command, Stamp};
 use jaco_types::NodeId;
 use prost::Message;
 
-use super::gathered::{ProposalsAnswer, ProposalsRequest};
+use super::proposal::{ProposalAnswer, ProposalOutcome, ProposalRequest, ProposalsAnswer, ProposalsRequest};
+use super::refusal::Refusal;
 use crate::log::{LogEntry, LogId, Membership, Vote};
 
 const REQUEST_MAGIC: &[u8; 4] = b"JPRQ";
@@ -121,17 +122,6 @@ pub(crate) struct SnapshotChunk {
     /// CRC-32 of these bytes.
     #[prost(uint32, tag = "8")]
     pub crc: u32,
-}
-
-/// A transaction that the sender has no right to propose itself.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ProposalRequest {
-    /// The stored form of an entry, with a stamp that the leader replaces.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub entry: Bytes,
-    /// How often it has been sent on, this time included.
-    #[prost(uint32, tag = "2")]
-    pub hops: u32,
 }
 
 /// Asks the leader up to where a view must have got to hold all that was acknowledged.
@@ -304,109 +294,11 @@ pub(crate) struct ChunkAnswer {
     pub installed: Option<Vote>,
 }
 
-/// The transaction was committed.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Committed {
-    #[prost(uint64, tag = "1")]
-    pub index: u64,
-    #[prost(uint64, tag = "2")]
-    pub time_ms: u64,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub reply: Bytes,
-    #[prost(bool, tag = "4")]
-    pub repeated: bool,
-}
-
-/// A check did not hold.
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct FailedPosition {
-    /// Which one.
-    #[prost(uint64, tag = "1")]
-    pub position: u64,
-    /// Where it was judged.
-    #[prost(uint64, tag = "2")]
-    pub index: u64,
-}
-
-/// What became of a transaction.
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub(crate) enum ProposalOutcome {
-    #[prost(message, tag = "1")]
-    Committed(Committed),
-    #[prost(message, tag = "2")]
-    Refused(FailedPosition),
-    #[prost(bool, tag = "3")]
-    RequestTooOld(bool),
-    #[prost(bool, tag = "4")]
-    OutcomeUnknown(bool),
-}
-
-/// The answer to a transaction.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ProposalAnswer {
-    #[prost(oneof = "ProposalOutcome", tags = "1, 2, 3, 4")]
-    pub outcome: Option<ProposalOutcome>,
-}
-
 /// A view that has got here holds all that was acknowledged before the question.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct ReadIndexAnswer {
     #[prost(uint64, tag = "1")]
     pub index: u64,
-}
-
-/// Why a node does not serve a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub enum RefusalCode {
-    /// A code that this version does not know.
-    Unknown = 0,
-    /// The two belong to different lives of the cluster, or to different clusters.
-    OtherIncarnation = 1,
-    /// Another node was meant.
-    OtherNode = 2,
-    /// The connection belongs to another node than the request claims.
-    OtherSender = 3,
-    /// The request cannot be read, or makes no sense.
-    Malformed = 4,
-    /// The request is of a newer version.
-    NewerFormat = 5,
-    /// The store of the node has stopped, or is stopping.
-    Stopped = 6,
-    /// Only the leader serves this, and the node is not it.
-    NotLeader = 7,
-    /// The node leads but has lost its majority.
-    QuorumLost = 8,
-    /// The node's disk has no room.
-    DiskFull = 9,
-    /// The bytes of a snapshot do not have the checksum that was announced.
-    SnapshotDamaged = 10,
-    /// The node could not read or write its disk.
-    Storage = 11,
-    /// The sender was removed from the cluster.
-    NodeRemoved = 12,
-    /// Whoever a proposal is of may not write what it writes.
-    PermissionDenied = 13,
-}
-
-/// A request was not served; it had no effect.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct Refusal {
-    /// Why.
-    #[prost(enumeration = "RefusalCode", tag = "1")]
-    pub code: i32,
-    /// The same for people.
-    #[prost(string, tag = "2")]
-    pub message: String,
-    /// The leader, where the refusing node knows one.
-    #[prost(uint64, optional, tag = "3")]
-    pub leader: Option<u64>,
-}
-
-impl Refusal {
-    pub(crate) fn new(code: RefusalCode, message: impl Into<String>) -> Refusal {
-        Refusal { code: code as i32, message: message.into(), leader: None }
-    }
 }
 
 /// What an answer says.

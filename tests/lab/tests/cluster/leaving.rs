@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use jaco_e2e::{announce, eventually};
 use jaco_lab::Host;
 
+use crate::Rig;
 use crate::cluster::{Cluster, cluster_status, join, refused};
 use crate::workload::{answers, containers, deploy, engines_agree, placement, spread};
-use crate::{Rig, has_command};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -19,9 +19,6 @@ const CLEAN: Duration = Duration::from_secs(30);
 pub(crate) fn a_node_is_drained_and_taken_back(rig: &mut Rig) -> anyhow::Result<()> {
     let cluster = rig.cluster(3)?;
     let (asked, drained) = (cluster.host(1), cluster.host(3));
-    if !has_command(asked, "a_node_is_drained_and_taken_back", &["node", "drain"])? {
-        return Ok(());
-    }
     deploy(asked, "web", 3)?;
     spread(asked, "web", 3, &[1, 2, 3], LONG)?;
     answers(rig.lab(), asked, "web", Duration::from_secs(10))?;
@@ -49,9 +46,6 @@ pub(crate) fn a_node_is_drained_and_taken_back(rig: &mut Rig) -> anyhow::Result<
 pub(crate) fn a_node_leaves_and_joins_again(rig: &mut Rig) -> anyhow::Result<()> {
     let cluster = rig.cluster(3)?;
     let (asked, leaver) = (cluster.host(1), cluster.host(3));
-    if !has_command(asked, "a_node_leaves_and_joins_again", &["node", "remove"])? {
-        return Ok(());
-    }
     deploy(asked, "web", 3)?;
     spread(asked, "web", 3, &[1, 2, 3], LONG)?;
     let answer = asked.jaco_json(&["node", "remove", "host3"])?;
@@ -94,9 +88,6 @@ fn clean(host: &Host) -> anyhow::Result<()> {
 /// The one that leads hands over and goes.
 pub(crate) fn the_leader_can_leave(rig: &mut Rig) -> anyhow::Result<()> {
     let cluster = rig.cluster(3)?;
-    if !has_command(cluster.host(1), "the_leader_can_leave", &["node", "remove"])? {
-        return Ok(());
-    }
     let leader = cluster.leader(&[1, 2, 3])?;
     let left: Vec<usize> = (1..=3).filter(|number| *number != leader).collect();
     let name = format!("host{leader}");
@@ -117,9 +108,6 @@ pub(crate) fn the_leader_can_leave(rig: &mut Rig) -> anyhow::Result<()> {
 pub(crate) fn a_dead_node_is_removed_by_force(rig: &mut Rig) -> anyhow::Result<()> {
     let cluster = rig.cluster(3)?;
     let asked = cluster.host(1);
-    if !has_command(asked, "a_dead_node_is_removed_by_force", &["node", "remove"])? {
-        return Ok(());
-    }
     deploy(asked, "web", 3)?;
     spread(asked, "web", 3, &[1, 2, 3], LONG)?;
     cluster.host(3).kill()?;

@@ -26,7 +26,7 @@ mod writers;
 use std::process::ExitCode;
 
 use jaco_e2e::{Case, Shared, run};
-use jaco_lab::{Capabilities, Capability, DataDisk, Host, Lab, LabOptions, can_run};
+use jaco_lab::{Capabilities, Capability, DataDisk, Lab, LabOptions, can_run};
 
 use cluster::Cluster;
 
@@ -76,17 +76,6 @@ impl Shared for Rig {
             cluster::erase(host)
         })
     }
-}
-
-/// Whether the client has this command; otherwise says that the case, or a part of it, is skipped.
-pub(crate) fn has_command(host: &Host, case: &str, command: &[&str]) -> anyhow::Result<bool> {
-    let mut arguments = command.to_vec();
-    arguments.push("--help");
-    let found = host.jaco(&arguments)?.is_success();
-    if !found {
-        jaco_e2e::announce(&format!("SKIPPED cluster::{case}: there is no `jaco {}` yet", command.join(" ")));
-    }
-    Ok(found)
 }
 
 const CASES: &[Case<Rig>] = &[

@@ -55,9 +55,7 @@ fn minority(rig: &Rig, cluster: &Cluster<'_>, alone: usize, before: &[String]) -
     // Reads answer with what was known, and say that it may be old.
     let read = lost.jaco_within(Duration::from_secs(20), &["-o", "json", "status", "web"])?;
     ensure!(read.is_success() && read.stdout.contains("web-web-0"), "{read:?}");
-    if !read.stderr.contains("stale") && !read.stdout.contains("stale") {
-        announce("SKIPPED cluster (part of the partition case): a read without a majority is not marked as stale yet");
-    }
+    ensure!(read.stderr.contains("stale"), "a read without a majority is not marked: {read:?}");
     let told = lost.jaco_json(&["cluster", "status"])?;
     ensure!(told["quorum"] == false, "{told}");
     let after = lost.jaco_json(&["get", "deployments"])?;
@@ -67,7 +65,7 @@ fn minority(rig: &Rig, cluster: &Cluster<'_>, alone: usize, before: &[String]) -
     let project = idle_project("refused")?;
     refused(lost, &["apply", &project.jaco(), "--timeout", "30s"], 6, NO_MAJORITY)?;
     let apply_took = begin.elapsed();
-    ensure!(apply_took < Duration::from_secs(25), "refused only after {apply_took:?}");
+    ensure!(apply_took < Duration::from_secs(3), "refused only after {apply_took:?}");
     refused(lost, &["delete", "web", "--timeout", "30s"], 6, NO_MAJORITY)?;
     ensure!(containers(lost, "web")? == before, "the cut-off node changed its containers");
     let reply = ask(rig.lab(), lost, "web")?;

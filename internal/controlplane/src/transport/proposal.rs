@@ -1,8 +1,64 @@
-//! Several proposals in one message, each with a result of its own.
+//! Proposals on their way to the leader, one or several in a message, and what became of each.
 
+use bytes::Bytes;
 use prost::Message;
 
-use super::message::{ProposalAnswer, ProposalRequest, Refusal};
+use super::refusal::Refusal;
+
+/// A transaction that the sender has no right to propose itself.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ProposalRequest {
+    /// The stored form of an entry, with a stamp that the leader replaces.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub entry: Bytes,
+    /// How often it has been sent on, this time included.
+    #[prost(uint32, tag = "2")]
+    pub hops: u32,
+}
+
+/// The transaction was committed.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Committed {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(uint64, tag = "2")]
+    pub time_ms: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub reply: Bytes,
+    #[prost(bool, tag = "4")]
+    pub repeated: bool,
+}
+
+/// A check did not hold.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct FailedPosition {
+    /// Which one.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// Where it was judged.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
+
+/// What became of a transaction.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum ProposalOutcome {
+    #[prost(message, tag = "1")]
+    Committed(Committed),
+    #[prost(message, tag = "2")]
+    Refused(FailedPosition),
+    #[prost(bool, tag = "3")]
+    RequestTooOld(bool),
+    #[prost(bool, tag = "4")]
+    OutcomeUnknown(bool),
+}
+
+/// The answer to a transaction.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ProposalAnswer {
+    #[prost(oneof = "ProposalOutcome", tags = "1, 2, 3, 4")]
+    pub outcome: Option<ProposalOutcome>,
+}
 
 /// Transactions that the sender has no right to propose itself.
 #[derive(Clone, PartialEq, Message)]
