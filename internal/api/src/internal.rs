@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::Api;
 use crate::access::judge_node;
 use crate::answer_stream::AnswerStream;
-use crate::ending::Ending;
+use crate::bounded::Bounded;
 use crate::serve::ServeError;
 use crate::tls_listener::{PortLimits, TlsPeer, accept};
 
@@ -216,8 +216,8 @@ pub async fn serve_members(
     let (connections, incoming) = mpsc::channel(STREAM_BUFFER);
     let closed = CancellationToken::new();
     let _closes = closed.clone().drop_guard();
-    let incoming = ReceiverStream::new(incoming)
-        .map(move |session: std::io::Result<_>| session.map(|session| Ending::new(session, &closed)));
+    let bounded = move |session: std::io::Result<_>| session.map(|session| Bounded::new(session, None, &closed));
+    let incoming = ReceiverStream::new(incoming).map(bounded);
     let service = InternalServer::new(api)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -23,10 +23,9 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use crate::Api;
+use crate::bounded::Bounded;
 use crate::caller::Peer;
-use crate::ending::Ending;
 use crate::guard::Guard;
-use crate::prompt::Prompt;
 use crate::renewal::Renewal;
 use crate::tls_listener::{self, PortLimits};
 
@@ -61,7 +60,7 @@ pub enum ServeError {
 pub async fn serve_unix(api: Api, listener: UnixListener, stop: CancellationToken) -> Result<(), ServeError> {
     let (connections, incoming) = mpsc::channel(WAITING);
     let accept = accept(listener, api.parts().limits.sessions, connections, stop.clone());
-    Box::pin(serve(api, ReceiverStream::new(incoming), accept, stop)).await
+    Box::pin(serve(api, incoming, None, accept, stop)).await
 }
 
 /// Serves the API over TLS on a port until `stop`, as [`serve_unix`] does on the socket. A client certificate is optional; who may call
@@ -80,15 +79,15 @@ pub async fn serve_tls(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (connections, incoming) = mpsc::channel(WAITING);
-    let incoming = ReceiverStream::new(incoming)
-        .map(|session: io::Result<_>| session.map(|session| Prompt::new(session, FIRST_WORD)));
     let accept = tls_listener::accept(listener, acceptor, limits, connections, stop.clone());
-    Box::pin(serve(api, incoming, async { accept.await.map_err(ServeError::Accept) }, stop)).await
+    let accept = async { accept.await.map_err(ServeError::Accept) };
+    Box::pin(serve(api, incoming, Some(FIRST_WORD), accept, stop)).await
 }
 
 async fn serve<I>(
     api: Api,
-    incoming: impl tokio_stream::Stream<Item = io::Result<I>>,
+    incoming: mpsc::Receiver<io::Result<I>>,
+    first_word: Option<Duration>,
     accept: impl Future<Output = Result<(), ServeError>>,
     stop: CancellationToken,
 ) -> Result<(), ServeError>
@@ -98,7 +97,8 @@ where
     let limits = api.parts().limits.clone();
     let closed = CancellationToken::new();
     let _closes = closed.clone().drop_guard();
-    let incoming = incoming.map(move |session| session.map(|session| Ending::new(session, &closed)));
+    let bounded = move |session: io::Result<I>| session.map(|session| Bounded::new(session, first_word, &closed));
+    let incoming = ReceiverStream::new(incoming).map(bounded);
     let guard = Guard::new(api.parts().store.clone(), api.parts().consensus.clone());
     let deploy = DeployServer::new(api.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
